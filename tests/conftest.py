@@ -1,0 +1,50 @@
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import django
+import pytest
+
+from tests.virtual_time import VirtualTimeLoop
+
+E2E = Path(__file__).parent / "e2e"
+
+
+def pytest_configure() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    django.setup()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(E2E):
+            item.add_marker(pytest.mark.e2e)
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Give unit tests virtual time; sockets and browsers live in the real one."""
+    if item.path.is_relative_to(E2E) or item.get_closest_marker("real_time"):
+        return {"real": asyncio.new_event_loop}
+    return {"virtual": VirtualTimeLoop}
+
+
+@pytest.fixture(scope="session")
+def _tables() -> Iterator[None]:
+    from django.db import connection
+
+    # Django's in-memory test database is shared by all threads of the process.
+    connection.creation.create_test_db(verbosity=0)
+    yield
+    connection.creation.destroy_test_db(":memory:", verbosity=0)
+
+
+@pytest.fixture
+def database(_tables: None) -> Iterator[None]:
+    """An empty database with all tables, for tests that need users or sessions."""
+    from django.core.management import call_command
+
+    yield
+    call_command("flush", verbosity=0, interactive=False)
