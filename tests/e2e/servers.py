@@ -125,7 +125,7 @@ class Server:
             connection.request(method, path, headers=headers, body=body)
             return connection.response(head=method == "HEAD")
 
-    def signal(self, number: int = signal.SIGTERM) -> None:
+    def send_signal(self, number: int = signal.SIGTERM) -> None:
         """Send a signal to this process alone."""
         self.process.send_signal(number)
 
@@ -140,7 +140,7 @@ class Server:
     def stop(self, number: int = signal.SIGTERM, *, deadline: float = DEADLINE) -> int:
         """Ask it to stop and return its exit code."""
         if self.process.poll() is None:
-            self.signal(number)
+            self.send_signal(number)
         return self.wait(deadline)
 
     def __enter__(self) -> Self:
@@ -154,7 +154,7 @@ class Server:
     ) -> None:
         try:
             if self.process.poll() is None:
-                self.signal()
+                self.send_signal()
                 try:
                     self.wait(15)
                 except subprocess.TimeoutExpired:
