@@ -81,7 +81,7 @@ async def test_a_thread_may_call_back_into_the_loop():
 
 
 async def test_a_thread_wakes_a_waiting_task():
-    """What a counted thread brings by call_soon_threadsafe arrives before a deadline."""
+    """What a counted thread brings by call_soon_threadsafe beats a deadline."""
     loop = virtual_loop()
     arrived = asyncio.Event()
     work = loop.run_in_executor(None, loop.call_soon_threadsafe, arrived.set)
@@ -123,16 +123,42 @@ async def test_work_cancelled_before_it_starts_is_forgotten():
     executor.shutdown()
 
 
-async def test_a_thread_of_the_tests_own_needs_a_real_time_block():
-    """Inside real_time() a thread that the loop did not start is waited for."""
+async def test_a_thread_of_the_tests_own_is_waited_for():
+    """A thread that was started beside the loop may wake it before a deadline."""
     loop = virtual_loop()
     arrived = asyncio.Event()
-    thread = threading.Thread(target=loop.call_soon_threadsafe, args=(arrived.set,))
-    with loop.real_time():
-        thread.start()
-        async with asyncio.timeout(5):
-            await arrived.wait()
+    go = threading.Event()
+
+    def work() -> None:
+        go.wait(5)
+        loop.call_soon_threadsafe(arrived.set)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    loop.call_soon(go.set)
+    async with asyncio.timeout(5):
+        await arrived.wait()
     thread.join()
+
+
+async def test_a_thread_that_ends_silently_stops_counting():
+    """A thread that ends without waking the loop does not keep it in real time."""
+    thread = threading.Thread(target=time.monotonic)
+    thread.start()
+    wall = time.monotonic()
+    await asyncio.sleep(3600)
+    assert time.monotonic() - wall < 1
+    thread.join()
+
+
+async def test_a_thread_from_before_the_loop_needs_a_real_time_block():
+    """Inside real_time() no wait is jumped over."""
+    wall = time.monotonic()
+    with virtual_loop().real_time():
+        await asyncio.sleep(0.05)
+    assert time.monotonic() - wall >= 0.05
+    await asyncio.sleep(3600)
+    assert time.monotonic() - wall < 2
 
 
 async def test_a_loop_with_sockets_runs_in_real_time():
@@ -172,12 +198,15 @@ def test_a_wait_that_nothing_ends_is_an_error(monkeypatch: pytest.MonkeyPatch):
 def test_timers_without_end_are_an_error():
     """A loop that only feeds its own timers fails instead of running for ever."""
 
-    async def tick() -> None:
-        while True:
-            await asyncio.sleep(86_400)
+    async def main() -> None:
+        tick()
+        await asyncio.get_running_loop().create_future()
+
+    def tick() -> None:
+        asyncio.get_running_loop().call_later(86_400, tick)
 
     with pytest.raises(Stuck, match="ran past"):
-        run(tick())
+        run(main())
 
 
 def test_closing_joins_the_threads_quietly():

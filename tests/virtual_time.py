@@ -6,8 +6,10 @@ real, as any loop does, while something outside of it may still answer:
 
 - work handed to a thread (`run_in_executor`, `to_thread`, `sync_to_async`) that has
   not brought its result back yet,
+- another thread that was started since the loop was made (idle workers of thread
+  pools excepted),
 - a socket or pipe it watches (a loop with real I/O runs in real time),
-- a `real_time()` block, for threads the loop did not start.
+- a `real_time()` block, for anything else.
 
 Two things that would hang a test raise `Stuck` instead: nothing will ever wake the
 loop, or its clock has run past `HORIZON` (timers that feed each other for ever).
@@ -16,12 +18,15 @@ loop, or its clock has run past `HORIZON` (timers that feed each other for ever)
 import asyncio
 import contextlib
 import selectors
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.thread import _threads_queues  # the only list of pool workers
 from typing import Any
 
 HORIZON = 40 * 24 * 3600.0  # longer than any timeout of the project
 PATIENCE = 10.0  # real seconds without a timer before the loop is called stuck
+SLICE = 0.002  # real seconds between two looks at threads that end without a word
 
 
 class Stuck(RuntimeError):
@@ -35,6 +40,7 @@ class JumpingSelector(selectors.BaseSelector):
         self._selector = selectors.DefaultSelector()
         self.jumped = 0.0
         self.outside = 0  # what may still answer from outside of the loop
+        self._known = set(threading.enumerate())
 
     def select(
         self, timeout: float | None = None
@@ -45,15 +51,22 @@ class JumpingSelector(selectors.BaseSelector):
         # One descriptor is the pipe by which threads wake the loop.
         if self.outside or len(self._selector.get_map()) > 1:
             return self._selector.select(timeout)
-        if timeout is None:
-            ready = self._selector.select(PATIENCE)
-            if not ready:
-                raise Stuck("no timer, no thread and no socket will wake this loop")
+        if self._other_threads():
+            return self._selector.select(min(timeout or SLICE, SLICE))
+        # A thread that ended between the two looks has left its message by now.
+        ready = self._selector.select(PATIENCE if timeout is None else 0)
+        if ready:
             return ready
+        if timeout is None:
+            raise Stuck("no timer, no thread and no socket will wake this loop")
         self.jumped += timeout
         if self.jumped > HORIZON:
             raise Stuck(f"virtual time ran past {HORIZON:.0f} seconds")
         return []
+
+    def _other_threads(self) -> bool:
+        workers = set(_threads_queues)
+        return bool(set(threading.enumerate()) - self._known - workers)
 
     def register(
         self, fileobj: Any, events: int, data: Any = None
