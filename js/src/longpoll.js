@@ -133,7 +133,8 @@ export function createLongPoll(options) {
       const response = await environment.fetch(url, {
         headers: requestHeaders(cursor),
         credentials: mode,
-        // The browser's own cache would answer, or add conditions of its own.
+        // The browser's own cache must neither answer nor add conditions. (Any
+        // mode that is safe makes Chromium skip its store of preflights too.)
         cache: "no-store",
         signal: controller.signal,
       });
