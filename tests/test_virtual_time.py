@@ -2,6 +2,7 @@ import asyncio
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
@@ -112,7 +113,7 @@ async def test_work_cancelled_before_it_starts_is_forgotten():
     """Cancelled work that no thread has begun does not keep the clock real."""
     loop = virtual_loop()
     release = threading.Event()
-    executor = virtual_time.ThreadPoolExecutor(1)
+    executor = ThreadPoolExecutor(1)
     busy = loop.run_in_executor(executor, release.wait)
     loop.run_in_executor(executor, time.monotonic).cancel()
     release.set()

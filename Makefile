@@ -1,0 +1,28 @@
+# Needs git, make, node and a Python 3.11 or newer as python3; fetches the rest itself.
+
+PYTHON ?= python3
+
+.PHONY: help run test test-long clean
+
+help:
+	@echo "make run        the demo site on 127.0.0.1:8000"
+	@echo "make test       lint, types, unit, JavaScript and end-to-end tests"
+	@echo "make test-long  the fault and fuzz runs"
+	@echo "make clean      remove everything the others have built"
+
+run: python
+	@$(PYTHON) -m scripts.demo
+
+test: python
+	@$(PYTHON) -m scripts.suite
+
+test-long: python
+	@$(PYTHON) -m scripts.suite --long
+
+clean:
+	rm -rf .work .venv js/node_modules
+
+.PHONY: python
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed (make PYTHON=python3.12 ...)" >&2; exit 1; }

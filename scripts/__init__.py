@@ -1,0 +1,1 @@
+"""What `make` runs: standard library only, because nothing else is there yet."""
