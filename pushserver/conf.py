@@ -174,20 +174,23 @@ def _own_host(address: str | None, port: int | None) -> Host:
 
 
 def _read_stores(section: Section, channel_timeout: float) -> dict[str, StoreConfig]:
-    opened = section.open("store", default={})
-    if opened is None or not _is_named(opened.values):
-        one = opened or Section(section.path("store"), {}, section.found)
-        return {"default": _read_store("default", one, channel_timeout)}
-    if "default" not in opened.values:
-        accepted = "one store, or a dictionary of stores of which one is 'default'"
-        section.refuse("store", Refused(Id.STORE_NAMES, accepted))
+    opened = section.open("store", default={}) or section.empty("store")
+    if not _is_named(opened.values):
+        return {"default": _read_store("default", opened, channel_timeout)}
     stores = {}
     for alias in opened.values:
-        if not isinstance(alias, str) or not alias:
+        if isinstance(alias, str):
+            one = opened.open(alias, default={}) or opened.empty(alias)
+            stores[alias] = _read_store(alias, one, channel_timeout)
+        else:
             accepted = "a dictionary of stores whose keys are their names"
             section.refuse("store", Refused(Id.STORE_NAMES, accepted))
-        elif (store := opened.open(alias, default={})) is not None:
-            stores[alias] = _read_store(alias, store, channel_timeout)
+    if "default" not in stores:
+        accepted = "one store, or a dictionary of stores of which one is 'default'"
+        section.refuse("store", Refused(Id.STORE_NAMES, accepted))
+        # So that the locations do not complain about it, too.
+        default = _read_store("default", opened.empty("default"), channel_timeout)
+        stores["default"] = default
     return stores
 
 
@@ -212,11 +215,9 @@ def _read_store(alias: str, section: Section, channel_timeout: float) -> StoreCo
             "['max_messages'] is 0: nothing bounds how many messages a channel keeps.",
             hint="Set a number, unless every publisher is trusted and few.",
         )
-    options = {}
-    if fields["type"] == "memory":
+    options = section.rest()
+    if section.values.get("type", "memory") == "memory":
         section.refuse_unknown()
-    else:
-        options = section.rest()
     return StoreConfig(alias=alias, options=MappingProxyType(options), **fields)
 
 

@@ -106,7 +106,7 @@ def _forms(pattern: re.Pattern[str]) -> tuple[tuple[str, ...], ...]:
     """
     try:
         normalized = normalize(pattern.pattern)
-    except (ValueError, IndexError, RuntimeError, AttributeError):
+    except (ValueError, IndexError, RuntimeError):
         # Django's normalize knows a part of the syntax, and says so in several
         # ways.
         return ()

@@ -193,6 +193,10 @@ class Section:
             self.refuse(key, Refused(Id.NOT_A_DICT, "a dictionary"))
         return None
 
+    def empty(self, key: str) -> "Section":
+        """Return what stands in for a dictionary that was refused."""
+        return Section(self.path(key), {}, self.found)
+
     def rest(self) -> dict[Any, Any]:
         """Return what was not taken."""
         return {k: value for k, value in self.values.items() if k not in self._known}

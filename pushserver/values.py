@@ -35,9 +35,13 @@ __all__ = [
 
 Network = IPv4Network | IPv6Network
 
-_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,253}[a-z0-9_.])?", re.IGNORECASE)
+_HOST_NAME = re.compile(
+    r"(?![0-9.]+$)[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_.])?", re.ASCII | re.IGNORECASE
+)
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
-_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.+)", re.IGNORECASE)
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.+)", re.ASCII | re.IGNORECASE
+)
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 # Browsers leave these out of an Origin.
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -103,7 +107,7 @@ def address(value: object) -> str:
         bare = value
         if value.startswith("[") and value.endswith("]"):
             bare = value[1:-1]
-        if _is_ip(bare) or (bare is value and _HOST_NAME.fullmatch(value)):
+        if _is_ip(bare) or (bare is value and _HOST_NAME.fullmatch(bare)):
             return bare
     raise Refused(
         Id.ADDRESS,
@@ -218,7 +222,7 @@ def _is_host_and_port(value: str) -> bool:
     host = match["host"]
     if host.startswith("["):
         return ":" in host and _is_ip(host[1:-1])
-    return _HOST_NAME.fullmatch(host) is not None
+    return _is_ip(host) or _HOST_NAME.fullmatch(host) is not None
 
 
 def _is_ip(value: str) -> bool:
