@@ -1,8 +1,12 @@
 """The signals a project can listen to.
 
 Receivers may be sync or async; a sync one runs in a thread and may use the
-database. What a receiver raises is logged and changes nothing.
+database. What a receiver raises is logged here, with its traceback, and changes
+nothing for the other receivers or for the sender.
 """
+
+import logging
+from typing import Any
 
 from django.dispatch import Signal
 
@@ -13,7 +17,18 @@ __all__ = [
     "pre_send_update",
 ]
 
-channel_subscribe = Signal()
+logger = logging.getLogger(__name__)
+
+
+class _PushSignal(Signal):
+    # Django's version reads __qualname__, which a partial and an object with
+    # __call__ do not have: one of them that raises would end the whole round.
+    def _log_robust_failure(self, receiver: Any, err: Exception) -> None:
+        name = getattr(receiver, "__qualname__", repr(receiver))
+        logger.error("The receiver %s raised %r", name, err, exc_info=err)
+
+
+channel_subscribe: Signal = _PushSignal()
 """A poll has begun to wait for news of a channel.
 
 Sent only for polls that were held: one that is answered at once subscribes to
@@ -26,14 +41,14 @@ nothing. ``sender`` is the consumer class.
     The id of the channel, text.
 """
 
-channel_unsubscribe = Signal()
+channel_unsubscribe: Signal = _PushSignal()
 """A poll that was held has ended, whatever ended it.
 
 Sent exactly once for each ``channel_subscribe``, after all of that one's
 receivers have finished, with the same ``sender``, ``request`` and ``channel_id``.
 """
 
-pre_send_update = Signal()
+pre_send_update: Signal = _PushSignal()
 """An update is about to be sent.
 
 ``sender`` is the function that sends.
@@ -48,7 +63,7 @@ pre_send_update = Signal()
     What the caller passed as ``request``, else None.
 """
 
-post_send_update = Signal()
+post_send_update: Signal = _PushSignal()
 """An update has been sent, or could not be.
 
 The arguments of ``pre_send_update``, and
