@@ -1,0 +1,1 @@
+"""A Django project with one location for each row that needs its own options."""
