@@ -1,0 +1,255 @@
+"""Imports of pushserver point down, and foreign libraries enter by one gate each.
+
+The tables are the design's layers (docs/topics/design). A new module gets its rank
+here; an arrow between two modules of one rank is listed, or it is not there.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "pushserver"
+LONGEST = 300
+
+# Modules by rank, lowest first. A package's row is good for what is in it.
+RANKS = (
+    {
+        *("channel_info", "exceptions", "messages", "names", "problems", "signals"),
+        *("sse", "workers"),
+    },
+    {"conf", "locations", "values"},
+    {"stats", "stores", "tails", "tokens"},
+    {"hub", "live", "publishing", "subscriptions", "waiters"},
+    {"access", "links", "presence", "requests", "sending"},
+    {
+        *("admin", "asgi", "consumers", "endpoints", "routing", "templatetags"),
+        *("testing", "urls", "utils", "views"),
+    },
+    {
+        *("", "apps", "checks", "connection", "forcehost", "listening", "management"),
+        "server",
+    },
+)
+
+# The arrows between modules of one rank.
+SAME_RANK = {
+    ("conf", "locations"),
+    ("conf", "values"),
+    ("locations", "values"),
+    ("hub", "waiters"),
+    ("live", "hub"),
+    ("live", "waiters"),
+    ("publishing", "hub"),
+    ("subscriptions", "hub"),
+    ("subscriptions", "live"),
+    ("subscriptions", "waiters"),
+    ("sending", "access"),
+    ("sending", "links"),
+    ("asgi", "routing"),
+    ("consumers", "endpoints"),
+    ("routing", "consumers"),
+    ("urls", "views"),
+    ("apps", "checks"),
+    ("management", "forcehost"),
+    ("management", "server"),
+    ("server", "connection"),
+    ("server", "listening"),
+}
+
+# What is imported, or read from the settings, and the only rows that may do it.
+GATES = {
+    "channels.layers": {"hub"},
+    "daphne": {"server"},
+    "redis": {"stores", "presence"},
+    "settings.PUSH_SERVER": {"conf"},
+    "settings.PUSH_SERVER_IGNORE_ERRORS": {"conf"},
+    "twisted": {"connection", "server"},
+}
+
+RELATIVE = "."
+ROWS = {row: rank for rank, rows in enumerate(RANKS) for row in rows}
+
+
+def complaints(sources: Mapping[str, str]) -> list[str]:
+    """Everything that is wrong with modules, given as {dotted name: source text}."""
+    found: list[str] = []
+    graph: dict[str, set[str]] = {}
+    for name, source in sources.items():
+        if row_of(name) is None:
+            found.append(f"{name} has no rank")
+            continue
+        if (lines := len(source.splitlines())) > LONGEST:
+            found.append(f"{name} has {lines} lines, more than {LONGEST}")
+        used = set(uses(source))
+        if RELATIVE in used:
+            found.append(f"{name} has a relative import")
+        found += gate_complaints(name, used)
+        graph[name] = {module for item in used if (module := owner(item, sources))}
+        found += arrow_complaints(name, graph[name])
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found.append(f"cycle: {' <- '.join(error.args[1])}")
+    return found
+
+
+def uses(source: str) -> Iterator[str]:
+    """Dotted names that are imported anywhere in a module, and settings it reads."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(level=level) if level:
+                yield RELATIVE
+            case ast.ImportFrom(module=origin, names=names):
+                yield from (f"{origin}.{alias.name}" for alias in names)
+            case ast.Call(
+                func=ast.Name("import_module" | "import_string" | "__import__"),
+                args=[ast.Constant(str(target)), *_],
+            ):
+                yield target
+            case ast.Attribute(attr=setting) if setting.startswith("PUSH_SERVER"):
+                yield f"settings.{setting}"
+            case ast.Call(
+                func=ast.Name("getattr" | "hasattr"),
+                args=[_, ast.Constant(str(setting)), *_],
+            ):
+                yield f"settings.{setting}"
+
+
+def row_of(module: str) -> str | None:
+    """The row of the tables that a module belongs to, itself or a package above."""
+    row = module.removeprefix(PACKAGE).removeprefix(".")
+    while row not in ROWS:
+        if "." not in row:
+            return None
+        row = row.rpartition(".")[0]
+    return row
+
+
+def owner(used: str, sources: Mapping[str, str]) -> str | None:
+    """The module of ours that a dotted name comes from."""
+    while used not in sources:
+        if "." not in used:
+            return None
+        used = used.rpartition(".")[0]
+    return used
+
+
+def gate_complaints(module: str, used: set[str]) -> Iterator[str]:
+    for gate, keepers in GATES.items():
+        passes = any(f"{name}.".startswith(f"{gate}.") for name in used)
+        if passes and row_of(module) not in keepers:
+            yield f"{module} uses {gate}, which is for {sorted(keepers)} only"
+
+
+def arrow_complaints(module: str, targets: set[str]) -> Iterator[str]:
+    here = row_of(module) or ""
+    for target in sorted(targets):
+        there = row_of(target) or ""
+        if ROWS[there] > ROWS[here]:
+            yield f"{module} imports {target}, which is above it"
+        elif (
+            here != there
+            and ROWS[there] == ROWS[here]
+            and (here, there) not in SAME_RANK
+        ):
+            yield f"{module} imports {target} of its own rank"
+
+
+def package_sources() -> dict[str, str]:
+    root = Path(__file__).parent.parent
+    return {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(
+            ".__init__"
+        ): path.read_text()
+        for path in (root / PACKAGE).rglob("*.py")
+    }
+
+
+def test_the_package_keeps_its_layers():
+    """No module of pushserver breaks a rule of the tables."""
+    sources = package_sources()
+    assert f"{PACKAGE}.hub" in sources
+    assert complaints(sources) == []
+
+
+def test_the_tables_agree_with_themselves():
+    """Arrows of one rank join rows of one rank, and run in no circle."""
+    graph: dict[str, set[str]] = {}
+    for here, there in SAME_RANK:
+        assert ROWS[here] == ROWS[there]
+        graph.setdefault(here, set()).add(there)
+    TopologicalSorter(graph).prepare()
+    assert set().union(*GATES.values()) <= set(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("sources", "complaint"),
+    [
+        ({"conf": "from pushserver.hub import Hub", "hub": ""}, "which is above it"),
+        ({"conf": "from pushserver import hub", "hub": ""}, "which is above it"),
+        ({"conf": "import pushserver.hub as h", "hub": ""}, "which is above it"),
+        ({"hub": "from pushserver import send_update"}, "pushserver, which is above"),
+        (
+            {"conf": "def f():\n    from pushserver.hub import Hub", "hub": ""},
+            "which is above it",
+        ),
+        (
+            {"conf": "import_string('pushserver.hub.Hub')", "hub": ""},
+            "which is above it",
+        ),
+        (
+            {"waiters": "from pushserver.hub import Hub", "hub": ""},
+            "of its own rank",
+        ),
+        (
+            {
+                "stores.a": "import pushserver.stores.b",
+                "stores.b": "def f():\n    import pushserver.stores.a",
+            },
+            "cycle: ",
+        ),
+        ({"conf": "pass\n" * 301}, "301 lines"),
+        ({"stores.a": "from .. import conf"}, "relative import"),
+        ({"novelty": ""}, "has no rank"),
+        ({"stores2": ""}, "has no rank"),
+        ({"hub": "import redis.asyncio"}, "uses redis"),
+        ({"conf": "def f():\n    from channels import layers"}, "channels.layers"),
+        ({"asgi": "from daphne.server import Server"}, "uses daphne"),
+        ({"hub": "settings.PUSH_SERVER"}, "settings.PUSH_SERVER"),
+        ({"hub": "getattr(settings, 'PUSH_SERVER', {})"}, "settings.PUSH_SERVER"),
+        (
+            {"sending": "s.PUSH_SERVER_IGNORE_ERRORS"},
+            "settings.PUSH_SERVER_IGNORE_ERRORS",
+        ),
+    ],
+)
+def test_each_rule_can_be_broken(sources: dict[str, str], complaint: str):
+    """A made-up module that breaks one rule is found, with that one complaint."""
+    [found] = complaints({PACKAGE: "", **named(sources)})
+    assert complaint in found
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"hub": "import redistribute, channels.layers", "conf": "settings.PUSH_SERVER"},
+        {"hub": "from pushserver.waiters import Waiters", "waiters": ""},
+        {
+            "stores.redis": "import redis.asyncio\nfrom pushserver.stores.base import B",
+            "stores.base": "",
+        },
+        {"management.commands.x": "from pushserver.server import serve", "server": ""},
+    ],
+)
+def test_what_the_tables_allow_passes(sources: dict[str, str]):
+    """Arrows that point down, listed ones and gatekeepers are no complaint."""
+    assert complaints({PACKAGE: "", **named(sources)}) == []
+
+
+def named(sources: Mapping[str, str]) -> dict[str, str]:
+    return {f"{PACKAGE}.{name}": source for name, source in sources.items()}
