@@ -48,6 +48,7 @@ SAME_RANK = {
     ("subscriptions", "hub"),
     ("subscriptions", "live"),
     ("subscriptions", "waiters"),
+    ("remote", "links"),
     ("requests", "chain"),
     ("sending", "access"),
     ("sending", "links"),
