@@ -1,0 +1,113 @@
+"""One HTTP connection: refuses bodies before they are read, closes in a drain.
+
+Twisted gives a request to Daphne, and Daphne to the application, when the whole
+body has arrived; so the limit has to be here, below both.
+"""
+
+# mypy: disable-error-code="no-untyped-call, misc, override"
+# Twisted has types for some of it only.
+
+from collections.abc import Callable
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+
+__all__ = ["Channel"]
+
+# A client that is still sending its body must get to read why it was refused: a
+# full close while bytes come in resets the connection and takes the answer away.
+REFUSAL_LINGER = 5.0
+
+
+class Owner(Protocol):
+    """What a connection needs of its server."""
+
+    draining: bool
+    max_body: Callable[[str], int | None]
+
+    def connection_opened(self, connection: "Channel") -> None: ...
+    def connection_closed(self, connection: "Channel") -> None: ...
+
+
+class Channel(HTTPChannel):
+    """One connection, as long as it speaks HTTP."""
+
+    # Set by the factory.
+    owner: Owner
+
+    transport: Any
+    requests: list[Any]
+    _lingering: IDelayedCall | None = None
+    _path: Any
+    _refused = False
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.owner.connection_opened(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
+        super().connectionLost(reason)
+        self.owner.connection_closed(self)
+
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:
+            # Python converts no Content-Length of more than 4,300 digits.
+            self._respondToBadRequestAndDisconnect()
+            return False
+
+    def allHeadersReceived(self) -> None:
+        path, _, _ = self._path.partition(b"?")
+        limit = self.owner.max_body(unquote(path.decode("ascii")))
+        request = self.requests[-1]
+        request.limit = limit
+        too_big = limit is not None and self.length is not None and self.length > limit
+        if too_big:
+            # The client shall not be told to go on and send it.
+            request.requestHeaders.removeHeader(b"Expect")
+        super().allHeadersReceived()
+        if too_big:
+            self.refuse(request)
+
+    def refuse(self, request: Any) -> None:
+        """Answer a request whose body will not be read, and close."""
+        self._refused = True
+        self.persistent = False
+        request.method, request.uri = self._command, self._path
+        request.clientproto = self._version
+        request.refuse()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self._refused:
+            super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:
+        # A chunked body can end in the same packet that made it too big.
+        if not self._refused:
+            super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:
+        if self.owner.draining:
+            self.persistent = False
+        super().requestDone(request)
+
+    def close_when_idle(self) -> None:
+        """Close, unless an answer is due: `requestDone` closes after it."""
+        if not self.requests:
+            self.loseConnection()
+
+    def loseConnection(self) -> None:
+        if self._refused:
+            self._networkProducer.unregisterProducer()
+            self.setTimeout(None)
+            self.transport.loseWriteConnection()
+            abort = self.transport.abortConnection
+            self._lingering = self.callLater(REFUSAL_LINGER, abort)
+        else:
+            super().loseConnection()

@@ -1,0 +1,300 @@
+"""Daphne, with what a push server needs from it.
+
+Bodies are refused before they are read, a taken port is an error, and a stop
+answers everybody instead of cutting them off: the listener is closed, `on_drain`
+answers held polls, idle connections are closed at once and the others after the
+answer they wait for. The reactor stops when nobody is left, or after a while.
+
+Importing this module installs Daphne's Twisted reactor; only the command does it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+# Daphne first: it has to choose the reactor.
+from daphne.server import Server as DaphneServer  # isort: skip
+from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IAddress
+from twisted.logger import STDLibLogObserver, globalLogBeginner
+from twisted.python.failure import Failure
+
+from pushserver.connection import Channel
+from pushserver.listening import listen, raise_file_limit
+
+__all__ = ["serve", "stop_serving"]
+
+logger = logging.getLogger(__name__)
+reactor: Any = installed_reactor  # Twisted has types for some of it only
+
+ASGIApplication = Callable[..., Awaitable[None]]
+AccessLog = Callable[[str, int | None, int], None]
+
+# How long a cancelled application may take to end.
+CANCEL_GRACE = 1.0
+
+
+def serve(
+    application: ASGIApplication,
+    *,
+    address: str,
+    port: int,
+    ipv6: bool = False,
+    root_path: str = "",
+    drain_timeout: float,
+    max_body: Callable[[str], int | None],
+    on_drain: Callable[[], None],
+    on_listening: Callable[[str, int], None],
+    access_log: AccessLog,
+    signal_handlers: bool = True,
+    server_name: str = "pushserver",
+) -> bool:
+    """Serve until a signal says stop; True if every request ended in time.
+
+    `max_body` gets a decoded path and returns the most bytes a body may have
+    there, None for no limit. `on_drain` is called once, in the loop, when a stop
+    begins. `on_listening` gets the real address and port, after the bind and
+    before the first request. `access_log` gets the request line, the status (None
+    when the client was gone before the answer) and the size of the answer's body.
+
+    With `signal_handlers`, which needs the main thread, SIGTERM and SIGINT drain,
+    and a second one cuts. Raises OSError when it cannot listen. A process can
+    serve only once.
+    """
+    listener = listen(address, port, ipv6=ipv6)
+    raise_file_limit()
+    server = Server(
+        application,
+        listener=listener,
+        drain_timeout=drain_timeout,
+        max_body=max_body,
+        on_drain=on_drain,
+        access_log=access_log,
+        root_path=root_path,
+        server_name=server_name,
+    )
+    if signal_handlers:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: _from_outside(server.drain_or_stop))
+    on_listening(*listener.getsockname()[:2])
+    return server.run()
+
+
+def stop_serving() -> None:
+    """Cut everybody whom this process serves, if it does; from any thread."""
+    _from_outside(_stop)
+
+
+def _from_outside(call: Callable[[], object]) -> None:
+    reactor._asyncioEventloop.call_soon_threadsafe(call)
+
+
+def _stop() -> None:
+    # It is not running when it is about to end already.
+    with contextlib.suppress(ReactorNotRunning):
+        reactor.stop()
+
+
+class Server(DaphneServer):
+    """Daphne's server on one socket that is bound already."""
+
+    def __init__(
+        self,
+        application: ASGIApplication,
+        *,
+        listener: socket.socket,
+        drain_timeout: float,
+        max_body: Callable[[str], int | None],
+        on_drain: Callable[[], None],
+        access_log: AccessLog,
+        **options: Any,
+    ) -> None:
+        super().__init__(application, endpoints=[repr(listener)], **options)
+        self.listener, self.drain_timeout = listener, drain_timeout
+        self.max_body, self.on_drain, self.access_log = max_body, on_drain, access_log
+        self.draining = False
+        self._open: set[Channel | WebSocketProtocol] = set()
+        self._running: set[asyncio.Task[None]] = set()
+
+    def run(self) -> bool:
+        """Serve until stopped; True if no application had to be left running."""
+        loop = reactor._asyncioEventloop
+        self.connections: dict[Any, dict[str, Any]] = {}
+        self.http_factory = Factory(self)
+        self.ws_factory = WebSocketFactory(self, server=self.server_name)
+        self.ws_factory.setProtocolOptions(
+            autoPingTimeout=self.ping_timeout,
+            allowNullOrigin=True,
+            openHandshakeTimeout=self.websocket_handshake_timeout,
+            maxMessagePayloadSize=self.websocket_max_message_size,
+            maxFramePayloadSize=self.websocket_max_frame_size,
+        )
+        log: Any = [STDLibLogObserver(__name__)]
+        globalLogBeginner.beginLoggingTo(log, redirectStandardIO=False)
+        reactor.callLater(1, self.application_checker)
+        reactor.callLater(2, self.timeout_checker)
+        descriptor, family = self.listener.fileno(), self.listener.family
+        self._port = reactor.adoptStreamPort(descriptor, family, self.http_factory)
+        self.listener.close()  # Twisted has a copy
+        reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
+        reactor.run(installSignalHandlers=False)
+        return not loop.run_until_complete(_bury(asyncio.all_tasks(loop)))
+
+    def connection_opened(self, connection: "Channel | WebSocketProtocol") -> None:
+        self._open.add(connection)
+
+    def connection_closed(self, connection: "Channel | WebSocketProtocol") -> None:
+        self._open.discard(connection)
+        self._stop_when_empty()
+
+    def protocol_connected(self, protocol: "Request | WebSocketProtocol") -> None:
+        super().protocol_connected(protocol)
+        if isinstance(protocol, WebSocketProtocol):
+            self.connection_opened(protocol)
+
+    def protocol_disconnected(self, protocol: "Request | WebSocketProtocol") -> None:
+        super().protocol_disconnected(protocol)
+        if isinstance(protocol, WebSocketProtocol):
+            self.connection_closed(protocol)
+
+    def create_application(
+        self, protocol: "Request | WebSocketProtocol", scope: dict[str, Any]
+    ) -> "asyncio.Queue[dict[str, Any]] | None":
+        queue: asyncio.Queue[dict[str, Any]] | None
+        queue = super().create_application(protocol, scope)
+        task = self.connections[protocol]["application_instance"]
+        self._running.add(task)
+        task.add_done_callback(self._application_ended)
+        return queue
+
+    def _application_ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._stop_when_empty()
+
+    def log_action(self, protocol: str, action: str, details: dict[str, Any]) -> None:
+        if protocol == "websocket":  # for the others see Request
+            self.access_log(f"WebSocket {action.upper()} {details['path']}", None, 0)
+
+    def drain_or_stop(self) -> None:
+        """Begin to drain; stop at once when that is under way."""
+        if self.draining:
+            _stop()
+        else:
+            self.drain()
+
+    def drain(self) -> None:
+        self.draining = True
+        self._port.stopListening()
+        reactor.callLater(self.drain_timeout, self._out_of_time)
+        self.on_drain()
+        for connection in tuple(self._open):
+            if isinstance(connection, Channel):
+                connection.close_when_idle()
+            elif connection.state == connection.STATE_OPEN:
+                connection.sendCloseFrame(code=1001)  # going away
+            elif connection.state == connection.STATE_CONNECTING:
+                connection.serverReject()
+        self._stop_when_empty()
+
+    def _stop_when_empty(self) -> None:
+        if self.draining and not self._open and not self._running:
+            _stop()
+
+    def _out_of_time(self) -> None:
+        logger.warning("Cutting %d connections that did not end.", len(self._open))
+        _stop()
+
+    def kill_all_applications(self) -> "Deferred[set[asyncio.Task[Any]]]":
+        # Daphne's raises KeyError when a connection has no application yet, and
+        # waits for ever for a thread that does not return.
+        return Deferred.fromFuture(asyncio.ensure_future(_bury(self._running)))
+
+
+async def _bury(tasks: Iterable[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    """Cancel the tasks and return those that do not end."""
+    alive = set(tasks)
+    for task in alive:
+        task.cancel()
+    if alive:
+        _, alive = await asyncio.wait(alive, timeout=CANCEL_GRACE)
+    return alive
+
+
+class Request(WebRequest):
+    """One request; hands its connection over when it becomes a WebSocket."""
+
+    channel: Channel
+    server: Server
+    limit: int | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Twisted would read forms into memory, for arguments that nobody uses.
+        self._parsePOSTFormSubmission = False
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self.finished:
+            return
+        if self.limit is not None and self.content.tell() + len(data) > self.limit:
+            self.channel.refuse(self)
+        else:
+            super().handleContentChunk(data)
+
+    def process(self) -> None:
+        channel = self.channel
+        # Daphne would take root_path from anybody who sends this.
+        self.requestHeaders.removeHeader(b"Daphne-Root-Path")
+        super().process()
+        if self.transport is None:  # a WebSocket has it now
+            self.server.connection_closed(channel)
+
+    def refuse(self) -> None:
+        self.request_start = time.time()
+        self.client_addr = [self.client.host, self.client.port]
+        body = b"The body is too big, at most %d bytes are accepted here.\n"
+        headers = [(b"Content-Type", b"text/plain"), (b"Connection", b"close")]
+        start = {"type": "http.response.start", "status": 413, "headers": headers}
+        self.handle_reply(start)
+        self.handle_reply({"type": "http.response.body", "body": body % self.limit})
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        if self.server.draining and message["type"] == "http.response.start":
+            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        super().handle_reply(message)
+
+    def finish(self) -> None:
+        super().finish()
+        self._log(self.code, self.sentLength)
+
+    def connectionLost(self, reason: Failure) -> None:
+        super().connectionLost(reason)
+        if self.application_queue is not None:
+            self._log(None, 0)
+
+    def _log(self, status: int | None, size: int) -> None:
+        line = b" ".join([self.method, self.uri, self.clientproto]).decode("ascii")
+        self.server.access_log(line, status, size)
+
+
+class Factory(HTTPFactory):
+    """Makes a Channel for each connection."""
+
+    protocol = Channel  # without TLS there is no HTTP/2 to negotiate
+
+    def buildProtocol(self, address: IAddress) -> Channel:
+        channel: Channel = super().buildProtocol(address)
+        channel.owner = self.server
+        channel.requestFactory = Request
+        return channel
+
+    def log(self, request: Request) -> None:
+        """Write nothing: the request has written its line already."""
