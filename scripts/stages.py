@@ -61,18 +61,21 @@ class Stages:
         self._lines: list[str] = []
         self.failed: list[str] = []
 
-    def run(self, name: str, action: Callable[[], None]) -> None:
+    def run(self, name: str, action: Callable[[], None]) -> bool:
         """Run one stage. A failing one is noted, so that others may still run."""
         announce(name)
         started = time.monotonic()
+        passed = True
         try:
             action()
-            result = "ok"
         except Failure as failure:
             print(failure, file=sys.stderr, flush=True)
             self.failed.append(name)
-            result = "FAILED"
-        self._lines.append(f"{time.monotonic() - started:7.1f} s  {result:6}  {name}")
+            passed = False
+        took = time.monotonic() - started
+        result = "ok" if passed else "FAILED"
+        self._lines.append(f"{took:7.1f} s  {result:6}  {name}")
+        return passed
 
     def stop_if_failed(self) -> None:
         """Do not start anything expensive on top of a failure."""

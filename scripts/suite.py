@@ -29,6 +29,7 @@ def main() -> None:
     primary = matrix[-1]
     stages.run("interpreters", lambda: check_matrix(matrix))
     prepare(stages, primary)
+    stages.stop_if_failed()
     if arguments.long:
         server_stages(stages, primary, "long tests", "-m", "long")
     else:
@@ -53,12 +54,11 @@ def check_matrix(matrix: list[Interpreter]) -> None:
         raise Failure("Django 6 needs Python 3.12 or newer, and there is none")
 
 
-def prepare(stages: Stages, interpreter: Interpreter) -> None:
-    stages.run(
+def prepare(stages: Stages, interpreter: Interpreter) -> bool:
+    return stages.run(
         f"environment for Python {interpreter}",
         lambda: print(f"ready: {development_python(interpreter)}"),
     )
-    stages.stop_if_failed()
 
 
 def static_stages(stages: Stages, python: Path) -> None:
@@ -94,7 +94,8 @@ def install_javascript() -> None:
 
 def unit_stage(stages: Stages, interpreter: Interpreter) -> None:
     """All tests that need nothing but Python, on one interpreter of the matrix."""
-    prepare(stages, interpreter)
+    if not prepare(stages, interpreter):
+        return
     python = development_python(interpreter)
     unit = ["--numprocesses=2", "--quiet", "--ignore=tests/e2e"]
     stages.run(
