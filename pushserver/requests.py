@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.cache import caches
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.dispatch import Signal
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -182,6 +183,9 @@ def _close_connections(borrowed: set[Any]) -> None:
     for connection in _open_connections() - borrowed:
         try:
             connection.close()
+            # In tests SQLite's database may be in memory: its connections refuse to
+            # close, and would be a ResourceWarning when the thread is gone.
+            BaseDatabaseWrapper.close(connection)
         except Exception:
             # The server may have dropped it; the poll has its answer all the same.
             logger.exception("Could not close the connection %s", connection.alias)
