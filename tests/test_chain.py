@@ -392,7 +392,8 @@ async def test_no_middleware_at_all() -> None:
 )
 async def test_the_session_is_not_saved(login: str) -> None:
     """A poll writes no session, whatever middleware put into it."""
-        def stored() -> dict[str, Any]:
+
+    def stored() -> dict[str, Any]:
         try:
             return Session.objects.get().get_decoded()
         finally:
