@@ -4,7 +4,7 @@ import contextlib
 import socket
 import sys
 
-if sys.platform != "win32":
+if sys.platform != "win32":  # pragma: no branch
     import resource
 
 __all__ = ["listen", "raise_file_limit"]
@@ -34,7 +34,7 @@ def listen(address: str, port: int, *, ipv6: bool = False) -> socket.socket:
 
 def raise_file_limit() -> None:
     """Allow as many open files as the system does: each held poll is one."""
-    if sys.platform != "win32":
+    if sys.platform != "win32":  # pragma: no branch
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         # Some systems name a hard limit that they do not grant.
         with contextlib.suppress(OSError, ValueError):

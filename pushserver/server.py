@@ -58,7 +58,7 @@ def serve(
     signal_handlers: bool = True,
     server_name: str = "pushserver",
 ) -> bool:
-    """Serve until a signal says stop; True if every request ended in time.
+    """Serve until a signal says stop; False if it had to cut somebody off.
 
     `max_body` gets a decoded path and returns the most bytes a body may have
     there, None for no limit. `on_drain` is called once, in the loop, when a stop
@@ -121,12 +121,12 @@ class Server(DaphneServer):
         super().__init__(application, endpoints=[repr(listener)], **options)
         self.listener, self.drain_timeout = listener, drain_timeout
         self.max_body, self.on_drain, self.access_log = max_body, on_drain, access_log
-        self.draining = False
+        self.draining = self._cut = False
         self._open: set[Channel | WebSocketProtocol] = set()
         self._running: set[asyncio.Task[None]] = set()
 
     def run(self) -> bool:
-        """Serve until stopped; True if no application had to be left running."""
+        """Serve until stopped; False if somebody had to be cut off."""
         loop = reactor._asyncioEventloop
         self.connections: dict[Any, dict[str, Any]] = {}
         self.http_factory = Factory(self)
@@ -147,7 +147,8 @@ class Server(DaphneServer):
         self.listener.close()  # Twisted has a copy
         reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
         reactor.run(installSignalHandlers=False)
-        return not loop.run_until_complete(_bury(asyncio.all_tasks(loop)))
+        loop.run_until_complete(_bury(asyncio.all_tasks(loop)))
+        return not self._cut
 
     def connection_opened(self, connection: "Channel | WebSocketProtocol") -> None:
         self._open.add(connection)
@@ -213,20 +214,20 @@ class Server(DaphneServer):
         logger.warning("Cutting %d connections that did not end.", len(self._open))
         _stop()
 
-    def kill_all_applications(self) -> "Deferred[set[asyncio.Task[Any]]]":
+    def kill_all_applications(self) -> "Deferred[None]":
         # Daphne's raises KeyError when a connection has no application yet, and
-        # waits for ever for a thread that does not return.
+        # waits for ever for one that swallows its cancellation.
+        self._cut = bool(self._open or self._running)
         return Deferred.fromFuture(asyncio.ensure_future(_bury(self._running)))
 
 
-async def _bury(tasks: Iterable[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
-    """Cancel the tasks and return those that do not end."""
+async def _bury(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks and give them a moment to end."""
     alive = set(tasks)
     for task in alive:
         task.cancel()
     if alive:
-        _, alive = await asyncio.wait(alive, timeout=CANCEL_GRACE)
-    return alive
+        await asyncio.wait(alive, timeout=CANCEL_GRACE)
 
 
 class Request(WebRequest):

@@ -1,0 +1,162 @@
+"""A process that serves a small ASGI application with pushserver.server.
+
+``python -m tests.serving <port> [drain_timeout]``. Its standard output tells what
+happened, a JSON list a line: ["listening", host, port], ["log", request line,
+status, size], ["got", event] and at the end ["ended", what serve() returned].
+"""
+
+import asyncio
+import atexit
+import contextlib
+import json
+import os
+import resource
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from tests.e2e.servers import ROOT, Server, free_port, wait_until
+
+LIMIT = 1000
+
+
+def start(*, drain_timeout: float = 10) -> Server:
+    """Start the process; its bodies are limited to LIMIT bytes below /limited."""
+    port = free_port()
+    argv = [sys.executable, "-m", "tests.serving", str(port), str(drain_timeout)]
+    return Server(argv, cwd=ROOT, port=port).wait_listening()
+
+
+def told(server: Server, kind: str) -> list[Sequence[Any]]:
+    """Return what the process has told so far about one kind of event."""
+    lines = [json.loads(line) for line in server.stdout.splitlines()]
+    return [line[1:] for line in lines if line[0] == kind]
+
+
+def wait_told(server: Server, *event: object, deadline: float = 5) -> None:
+    """Wait until the process tells exactly this."""
+    kind, *rest = event
+    wait_until(
+        lambda: rest in told(server, str(kind)),
+        deadline=deadline,
+        what=f"{event} among {server.stdout}",
+    )
+
+
+def memory_peak(server: Server) -> int:
+    """Return the most bytes of memory the process has ever used."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def tell(*event: object) -> None:
+    print(json.dumps(event), flush=True)  # noqa: T201
+
+
+held: set[asyncio.Future[None]] = set()
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await socket(scope, receive, send)
+        return
+    tell("got", scope["path"])
+    body = b""
+    while (event := await receive()).get("more_body"):
+        body += event["body"]
+    body += event.get("body", b"")
+
+    async def answer(status: int, text: str, *, more: bool = False) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        event = {"type": "http.response.body", "body": text.encode()}
+        await send({**event, "more_body": more})
+
+    match scope["path"].removeprefix("/limited"):
+        case "/held":
+            # What a poll does: it waits for news or for the client to go.
+            news = asyncio.get_running_loop().create_future()
+            held.add(news)
+            gone = asyncio.ensure_future(receive())
+            await asyncio.wait([news, gone], return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                tell("got", gone.result()["type"])
+            else:
+                gone.cancel()
+                await answer(503, "come back")
+        case "/slow":
+            await asyncio.sleep(1)
+            await answer(200, "slow")
+        case "/stream":
+            await answer(200, "begin ", more=True)
+            await asyncio.sleep(1)
+            await send({"type": "http.response.body", "body": b"end"})
+        case "/never":
+            await asyncio.sleep(3600)
+        case "/stubborn":
+            while True:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(3600)
+        case "/thread":
+            await sync_to_async(threading.Event().wait)(3600)
+        case "/late":
+            await answer(200, "first the answer, then some work")
+            await asyncio.sleep(0.5)
+            tell("got", "late work done")
+        case "/files":
+            await answer(200, json.dumps(resource.getrlimit(resource.RLIMIT_NOFILE)))
+        case "/root":
+            await answer(200, scope["root_path"])
+        case "/error":
+            raise RuntimeError("as the test asked for")
+        case _:
+            await answer(200, str(len(body)))
+
+
+async def socket(scope: Any, receive: Any, send: Any) -> None:
+    tell("got", (await receive())["type"])
+    if scope["path"] == "/undecided":
+        tell("got", (await receive())["type"])
+        return
+    await send({"type": "websocket.accept"})
+    if scope["path"] == "/closed":
+        await send({"type": "websocket.close"})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": event["text"]})
+    tell("got", event["type"], event["code"])
+
+
+def on_drain() -> None:
+    tell("got", "drain")
+    for news in held:
+        if not news.done():
+            news.set_result(None)
+
+
+def main(port: str, drain_timeout: str) -> None:
+    from pushserver.server import serve
+
+    ended = serve(
+        application,
+        address="127.0.0.1",
+        port=int(port),
+        root_path="/mounted",
+        drain_timeout=float(drain_timeout),
+        max_body=lambda path: LIMIT if path.startswith("/limited") else None,
+        on_drain=on_drain,
+        on_listening=lambda host, port: tell("listening", host, port),
+        access_log=lambda line, status, size: tell("log", line, status, size),
+    )
+    tell("ended", ended)
+    if not ended:
+        # As the command does: a thread that hangs would keep the process.
+        atexit._run_exitfuncs()
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
