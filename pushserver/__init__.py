@@ -1,0 +1,48 @@
+"""Push for Django: what happens on the server reaches the page, in order, once."""
+
+from pushserver.exceptions import (
+    DaemonUnreachable,
+    InvalidChannelId,
+    MessageTooBig,
+    NobodyListens,
+    NotSerializable,
+    PublishRefused,
+    PushError,
+    StoreUnavailable,
+)
+from pushserver.links import channel_url, publisher_url
+from pushserver.sending import (
+    ChannelInfo,
+    Sent,
+    achannel_info,
+    adelete_channel,
+    asend_message,
+    asend_update,
+    channel_info,
+    delete_channel,
+    send_message,
+    send_update,
+)
+
+__all__ = [
+    "ChannelInfo",
+    "DaemonUnreachable",
+    "InvalidChannelId",
+    "MessageTooBig",
+    "NobodyListens",
+    "NotSerializable",
+    "PublishRefused",
+    "PushError",
+    "Sent",
+    "StoreUnavailable",
+    "achannel_info",
+    "adelete_channel",
+    "asend_message",
+    "asend_update",
+    "channel_info",
+    "channel_url",
+    "delete_channel",
+    "publisher_url",
+    "send_message",
+    "send_update",
+]

@@ -1,0 +1,108 @@
+"""May this request read or publish here?
+
+An answer is a value or an exception, never a reply: `endpoints` knows the wire.
+"""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+
+from pushserver.conf import Config
+from pushserver.locations import Location
+from pushserver.tokens import verify_publish
+from pushserver.values import Network
+
+__all__ = ["check_host", "check_publisher_address", "check_publisher_token"]
+
+_LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+def check_host(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
+    """Raise DisallowedHost where Django would: ALLOWED_HOSTS hold on push URLs."""
+    request = HttpRequest()
+    host, port = scope.get("server") or ("unknown", 0)
+    request.META = {"SERVER_NAME": host, "SERVER_PORT": str(port)}
+    for name, key in (
+        (b"host", "HTTP_HOST"),
+        (b"x-forwarded-host", "HTTP_X_FORWARDED_HOST"),
+        (b"x-forwarded-port", "HTTP_X_FORWARDED_PORT"),
+    ):
+        if (value := headers.get(name)) is not None:
+            request.META[key] = value.decode("latin-1")
+    request.get_host()
+
+
+def check_publisher_token(
+    headers: Mapping[bytes, bytes], method: str, channel_id: str, body: bytes
+) -> None:
+    """Raise PermissionDenied unless the project signed just this request."""
+    token = headers[b"authorization"].removeprefix(b"Bearer ").decode("latin-1")
+    if not verify_publish(token, method, channel_id, body):
+        raise PermissionDenied(
+            "The signature is wrong or older than a minute: do both sides have the "
+            "same SECRET_KEY and time?"
+        )
+
+
+def check_publisher_address(
+    scope: Mapping[str, Any],
+    headers: Mapping[bytes, bytes],
+    location: Location,
+    config: Config,
+) -> None:
+    """Raise PermissionDenied unless the sender's address alone is enough.
+
+    It never is for what a web page sent: any page open on the developer's machine
+    could send it.
+    """
+    if b"origin" in headers or headers.get(b"sec-fetch-site", b"none") != b"none":
+        raise PermissionDenied("A page may not publish here.")
+    allow = location.allow
+    if allow is None:
+        allow = _LOOPBACK if settings.DEBUG else ()
+    address = _sender(scope, headers, config.trusted_proxies)
+    if address is None or not _within(address, allow):
+        raise PermissionDenied(
+            "This address may not publish here: sign the request, or name the address "
+            "in the location's 'allow'."
+        )
+
+
+def _sender(
+    scope: Mapping[str, Any],
+    headers: Mapping[bytes, bytes],
+    trusted: tuple[Network, ...],
+) -> IPv4Address | IPv6Address | None:
+    """Return the address the request comes from, None where it cannot be known."""
+    client = scope.get("client")
+    address = _parse(client[0]) if client else None
+    forwarded = headers.get(b"x-forwarded-for")
+    if forwarded is None:
+        return None if b"forwarded" in headers else address
+    # The last address that no trusted proxy of ours stands for: what stands before
+    # it is the client's own claim.
+    for hop in reversed(forwarded.decode("latin-1").split(",")):
+        if address is None or not _within(address, trusted):
+            return None
+        address = _parse(hop.strip())
+        if address is not None and not _within(address, trusted):
+            return address
+    return address
+
+
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    # A dual-stack socket shows an IPv4 client as ::ffff:127.0.0.1.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _within(address: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks)

@@ -1,0 +1,34 @@
+"""Information about a channel as text, by what the client accepts. Pure.
+
+The formats and names are those of Nchan, so that what reads one reads the other.
+"""
+
+import json
+from collections.abc import Mapping
+
+from django.http import HttpRequest
+
+__all__ = ["render"]
+
+_PLAIN = "text/plain"
+_JSON = ("application/json", "text/json")
+_XML = ("application/xml", "text/xml")
+
+
+def render(info: Mapping[str, object], accept: str) -> tuple[str, str]:
+    """Return content type and text: plain text unless JSON or XML is preferred."""
+    request = HttpRequest()
+    request.META["HTTP_ACCEPT"] = accept
+    preferred = request.get_preferred_type([_PLAIN, *_JSON, *_XML])
+    if preferred in _JSON:
+        return preferred, json.dumps(info)
+    if preferred in _XML:
+        elements = "".join(f"  <{name}>{info[name]}</{name}>\n" for name in info)
+        document = f"<channel>\n{elements}</channel>\n"
+        return preferred, f'<?xml version="1.0" encoding="UTF-8"?>\n{document}'
+    return f"{_PLAIN}; charset=utf-8", (
+        f"queued messages: {info['messages']}\n"
+        f"last requested: {info['requested']} sec. ago\n"
+        f"active subscribers: {info['subscribers']}\n"
+        f"last message id: {info['last_message_id']}\n"
+    )

@@ -1,0 +1,296 @@
+"""One consumer for each role, with the face of Channels' AsyncHttpConsumer.
+
+Its dispatcher delivers neither a disconnect nor anything else while ``handle`` waits,
+and opens a layer channel for each request (channels issues 1249, 1302, 1350, 1747).
+So ``__call__`` is our own: the request is served in the task of the server's call,
+which waits in ``receive`` itself.
+"""
+
+import asyncio
+import random
+from dataclasses import asdict
+from typing import ClassVar
+from urllib.parse import parse_qs
+
+from channels.generic.http import AsyncHttpConsumer
+from django.http.response import HttpResponseBase
+
+from pushserver import access, endpoints, publishing, subscriptions
+from pushserver.channel_info import render
+from pushserver.conf import get_config
+from pushserver.endpoints import Headers, Receive, Reply, Scope, Send
+from pushserver.locations import Location
+from pushserver.messages import Cursor, read_cursor
+from pushserver.names import validate_channel_id
+from pushserver.reach import serve_here
+from pushserver.requests import (
+    PollSignals,
+    has_listeners,
+    send_response,
+    through_middleware,
+)
+from pushserver.subscriptions import Subscription
+from pushserver.waiters import Delivery, Ending, Outcome, Waiter
+
+__all__ = ["LocationConsumer", "PublisherConsumer", "SubscriberConsumer"]
+
+# A poll ends at 80 to 100 % of its time, so that readers spread.
+_DEADLINE_FROM = 0.8
+
+_CORS_REQUEST_HEADERS = (
+    b"If-Modified-Since, If-None-Match, Last-Event-ID, X-Cookie, X-Push-Gap"
+)
+_CORS_EXPOSED_HEADERS = b"ETag, Last-Modified, Cache-Control, X-Push-Gap, Retry-After"
+_CORS_MAX_AGE = b"86400"  # seconds; browsers cap it at less
+
+_ENDINGS = {
+    Ending.DELETED: (410, "The channel was deleted."),
+    Ending.CONFLICT: (409, "Another request is held on this channel."),
+    Ending.SHUTDOWN: (503, "The server is going down."),
+}
+
+
+class LocationConsumer(AsyncHttpConsumer):
+    """Serves one location. The channel id is the first argument of the URL."""
+
+    channel_layer_alias: ClassVar[None] = None
+    methods: ClassVar[tuple[str, ...]]
+
+    def __init__(self, *, location: Location) -> None:
+        super().__init__()
+        self.location = location
+        serve_here()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.base_send = send
+        self.headers = endpoints.headers_of(scope)
+        try:
+            answer = await self._answer(receive)
+        except endpoints.ClientGone:
+            return
+        except Exception as error:  # the table tells what is known from a bug
+            answer = endpoints.reply_to(error)
+        if answer is not None:
+            await self._send(answer)
+
+    async def _answer(self, receive: Receive) -> Reply | None:
+        """Return the answer, None when there is nobody to answer any more."""
+        if self.scope["method"] not in self.methods:
+            return endpoints.not_allowed(self.methods)
+        endpoints.check_path(self.scope)
+        channel_id = validate_channel_id(self.scope["url_route"]["args"][0])
+        return await self.serve((self.location.store, channel_id), receive)
+
+    async def serve(self, key: tuple[str, str], receive: Receive) -> Reply | None:
+        """Return the answer to a request for this channel."""
+        raise NotImplementedError
+
+    async def _send(self, answer: Reply) -> None:
+        await endpoints.reply(self.base_send, *answer)
+
+
+class SubscriberConsumer(LocationConsumer):
+    """Answers with the message after the client's cursor, when there is one."""
+
+    methods: ClassVar[tuple[str, ...]] = ("GET", "OPTIONS")
+
+    async def serve(self, key: tuple[str, str], receive: Receive) -> Reply | None:
+        access.check_host(self.scope, self.headers)
+        if self.scope["method"] == "OPTIONS":
+            return self._preflight()
+        cursor = self._cursor()
+        if not self.location.create_on_get and not await publishing.exists(key):
+            return endpoints.line(404, "There is no such channel.")
+        signals = None
+        if has_listeners(type(self)):
+            request = await through_middleware(dict(self.scope))
+            if isinstance(request, HttpResponseBase):
+                await send_response(request, self.base_send)
+                return None
+            signals = PollSignals(sender=type(self), request=request, channel_id=key[1])
+        return await self._poll(key, cursor, receive, signals)
+
+    async def _poll(
+        self,
+        key: tuple[str, str],
+        cursor: Cursor | None,
+        receive: Receive,
+        signals: PollSignals | None,
+    ) -> Reply | None:
+        location = self.location
+        with Subscription(
+            subscriptions.current(),
+            key,
+            cursor,
+            first_message=location.first_message,
+            concurrency=location.concurrency,
+        ) as subscription:
+            outcome = await subscription.begin(wait=location.polling == "long")
+            if outcome is None and subscription.waiter is not None:
+                outcome = await self._hold(
+                    subscription, subscription.waiter, receive, signals
+                )
+                if outcome is None:
+                    return None
+            return self._reply(outcome or Ending.DEADLINE, subscription)
+
+    async def _hold(
+        self,
+        subscription: Subscription,
+        waiter: Waiter,
+        receive: Receive,
+        signals: PollSignals | None,
+    ) -> Outcome | None:
+        if signals is not None:
+            signals.subscribe()
+        share = random.uniform(_DEADLINE_FROM, 1)
+        try:
+            return await endpoints.wait(
+                waiter, receive, self.location.poll_timeout * share
+            )
+        except asyncio.CancelledError:
+            # Daphne stops: this is the last moment at which the client can hear so.
+            await self._send(self._reply(Ending.SHUTDOWN, subscription))
+            raise
+        finally:
+            if signals is not None:
+                signals.unsubscribe()
+
+    def _cursor(self) -> Cursor | None:
+        text = {
+            name: value.decode("latin-1")
+            for name in (b"if-none-match", b"if-modified-since", b"last-event-id")
+            if (value := self.headers.get(name))
+        }
+        query = self.scope.get("query_string", b"")
+        asked = parse_qs(query.decode("latin-1")) if query else {}
+        return read_cursor(
+            if_none_match=text.get(b"if-none-match"),
+            if_modified_since=text.get(b"if-modified-since"),
+            others=(
+                text.get(b"last-event-id"),
+                *(asked.get(name, [None])[0] for name in _CURSOR_PARAMETERS),
+            ),
+        )
+
+    def _reply(self, outcome: Outcome, subscription: Subscription) -> Reply:
+        if isinstance(outcome, Delivery):
+            message = outcome.messages[0]
+            headers = self._position(message.id, gap=outcome.gap)
+            if message.content_type is not None:
+                headers.append((b"content-type", message.content_type.encode()))
+            return 200, headers, message.body
+        if outcome is Ending.DEADLINE:
+            return 304, self._position(subscription.position, gap=subscription.gap), b""
+        status, text = _ENDINGS[outcome]
+        retry = [endpoints.retry_after()] if outcome is Ending.SHUTDOWN else []
+        return endpoints.line(status, text, retry)
+
+    def _position(self, cursor: Cursor, *, gap: bool) -> Headers:
+        etag = cursor.etag.encode()
+        headers = [
+            (b"etag", etag),
+            (b"last-modified", cursor.last_modified.encode()),
+            # The clients of the predecessor read the tag here where a browser hides
+            # the header itself.
+            (b"cache-control", b"no-store, etag=" + etag),
+        ]
+        if gap:
+            headers.append((b"x-push-gap", b"1"))
+        return headers
+
+    async def _send(self, answer: Reply) -> None:
+        status, headers, body = answer
+        await endpoints.reply(
+            self.base_send, status, self._with_cors(status, headers), body
+        )
+
+    def _with_cors(self, status: int, headers: Headers) -> Headers:
+        allowed = self.location.allow_origin
+        vary = b"If-None-Match, If-Modified-Since"
+        if status not in (200, 304):
+            headers = [*headers, (b"cache-control", b"no-store")]
+        if allowed == ("*",):
+            headers.append((b"access-control-allow-origin", b"*"))
+            headers.append((b"access-control-expose-headers", _CORS_EXPOSED_HEADERS))
+        elif allowed:
+            vary += b", Origin"
+            origin = self.headers.get(b"origin", b"")
+            if origin.decode("latin-1") in allowed:
+                headers.append((b"access-control-allow-origin", origin))
+                headers.append(
+                    (b"access-control-expose-headers", _CORS_EXPOSED_HEADERS)
+                )
+                if self.location.allow_credentials:
+                    headers.append((b"access-control-allow-credentials", b"true"))
+        headers.append((b"vary", vary))
+        return headers
+
+    def _preflight(self) -> Reply:
+        headers = [(b"allow", b"GET, OPTIONS")]
+        if self.location.allow_origin:
+            headers += [
+                (b"access-control-allow-methods", b"GET"),
+                (b"access-control-allow-headers", _CORS_REQUEST_HEADERS),
+                (b"access-control-max-age", _CORS_MAX_AGE),
+            ]
+        return 204, headers, b""
+
+
+_CURSOR_PARAMETERS = ("since", "last_event_id", "lastEventId")
+
+
+class PublisherConsumer(LocationConsumer):
+    """Takes messages, and tells about channels."""
+
+    methods: ClassVar[tuple[str, ...]] = ("GET", "POST", "PUT", "DELETE")
+
+    async def serve(self, key: tuple[str, str], receive: Receive) -> Reply | None:
+        signed = self.headers.get(b"authorization", b"").startswith(b"Bearer ")
+        if not signed:
+            # A signed request comes from the project, by whatever name it knows us.
+            access.check_host(self.scope, self.headers)
+            access.check_publisher_address(
+                self.scope, self.headers, self.location, get_config()
+            )
+        method = self.scope["method"]
+        body = await endpoints.read_body(receive, self.headers, self.location.max_body)
+        if signed:
+            access.check_publisher_token(self.headers, method, key[1], body)
+        match method:
+            case "POST":
+                return await self._post(key, body)
+            case "PUT":
+                await publishing.create(key)
+                return await self._about(key, 200)
+            case "DELETE":
+                found = await publishing.delete(key)
+            case _:
+                found = await publishing.exists(key)
+        if found:
+            return await self._about(key, 200)
+        return endpoints.line(404, "There is no such channel.")
+
+    async def _post(self, key: tuple[str, str], body: bytes) -> Reply:
+        if not self.location.create_on_post and not await publishing.exists(key):
+            return endpoints.line(404, "There is no such channel.")
+        header = self.headers.get(b"content-type")
+        content_type = None if header is None else header.decode("latin-1")
+        published = await publishing.publish(
+            key,
+            body=body,
+            content_type=content_type,
+            keep=self.location.store_messages,
+            max_body=self.location.max_body,
+        )
+        status, headers, about = await self._about(key, 201 if published.held else 202)
+        etag = (b"etag", published.message.id.etag.encode())
+        held = (b"x-push-held", b"%d" % published.held)
+        return status, [*headers, etag, held], about
+
+    async def _about(self, key: tuple[str, str], status: int) -> Reply:
+        info = await publishing.info(key)
+        accept = self.headers.get(b"accept", b"*/*").decode("latin-1")
+        content_type, text = render(asdict(info), accept)
+        return status, [(b"content-type", content_type.encode())], text.encode()

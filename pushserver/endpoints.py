@@ -1,0 +1,170 @@
+"""The edges that all our ASGI endpoints share: headers, body, reply, wait, errors."""
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+
+from pushserver.exceptions import (
+    InvalidChannelId,
+    InvalidCursor,
+    MessageTooBig,
+    StoreUnavailable,
+)
+from pushserver.waiters import Ending, Outcome, Waiter
+
+__all__ = [
+    "ClientGone",
+    "Headers",
+    "Receive",
+    "Reply",
+    "Scope",
+    "Send",
+    "check_path",
+    "headers_of",
+    "line",
+    "not_allowed",
+    "read_body",
+    "reply",
+    "reply_to",
+    "retry_after",
+    "wait",
+]
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+Reply = tuple[int, Headers, bytes]
+"""Status, headers without Content-Length, body."""
+
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+class ClientGone(Exception):
+    """The client has left before its request was complete: nobody to answer."""
+
+
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """Return the request's headers by lower-case name, repeated ones joined."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers
+
+
+def check_path(scope: Scope) -> None:
+    """Raise InvalidChannelId for bad percent-encoding, which decoding hides."""
+    raw_path = scope.get("raw_path")
+    if not raw_path or b"%" not in raw_path:
+        return
+    raw_path = raw_path.partition(b"?")[0]  # some servers leave the query there
+    try:
+        unquote_to_bytes(raw_path).decode()
+    except UnicodeDecodeError:
+        pass
+    else:
+        if not _BAD_ESCAPE.search(raw_path):
+            return
+    raise InvalidChannelId(
+        "The path is not percent-encoded UTF-8; accepted: %XX for each byte."
+    )
+
+
+async def read_body(
+    receive: Receive, headers: Mapping[bytes, bytes], limit: int
+) -> bytes:
+    """Read the request's body, at most ``limit`` bytes of it into memory.
+
+    Raises MessageTooBig, by Content-Length before anything is read, and ClientGone
+    when the body stops halfway.
+    """
+    too_big = MessageTooBig(f"The body is too big; accepted: {limit} bytes.")
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > limit:
+        raise too_big
+    body = bytearray()
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise ClientGone
+        body += event.get("body", b"")
+        if len(body) > limit:
+            raise too_big
+        if not event.get("more_body", False):
+            return bytes(body)
+
+
+async def reply(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Send a whole answer, with its Content-Length where it may have a body."""
+    if status not in (204, 304):
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def line(status: int, text: str, headers: Headers | None = None) -> Reply:
+    """Return an answer of one plain line."""
+    plain = (b"content-type", b"text/plain; charset=utf-8")
+    return status, [plain, *(headers or [])], f"{text}\n".encode()
+
+
+def retry_after() -> tuple[bytes, bytes]:
+    """Return a Retry-After of 1 to 3 s: clients shall not come back together."""
+    return b"retry-after", b"%d" % random.randint(1, 3)
+
+
+def reply_to(error: Exception) -> Reply:
+    """Return the answer to an exception: the one table for all endpoints."""
+    match error:
+        case InvalidChannelId() | InvalidCursor() | ValueError():
+            return line(400, str(error))
+        case SuspiciousOperation():
+            return line(400, "This Host is not allowed here (ALLOWED_HOSTS).")
+        case PermissionDenied():
+            return line(403, str(error))
+        case MessageTooBig():
+            # What the client still sends is not read: the connection is of no use.
+            return line(413, str(error), [(b"connection", b"close")])
+        case StoreUnavailable():
+            return line(503, "The store does not answer.", [retry_after()])
+        case _:
+            logger.error("A push endpoint failed", exc_info=error)
+            return line(500, "The push server failed; its log says why.")
+
+
+async def wait(waiter: Waiter, receive: Receive, timeout: float) -> Outcome | None:
+    """Wait for the four ends of a held request, in its own task.
+
+    Returns the outcome, DEADLINE after ``timeout`` seconds, None when the client is
+    gone. Cancellation passes through. ``receive`` is waited for directly, and a
+    message cancels that wait as a deadline does: racing a second task would cost
+    half as much again as all the rest (shared goals, "where a poll's time goes").
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout) as scope:
+
+            def wake() -> None:
+                if not scope.expired():
+                    scope.reschedule(loop.time())
+
+            waiter.on_end = wake
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    except TimeoutError:
+        return waiter.outcome or Ending.DEADLINE
+    return None
+
+
+def not_allowed(methods: Iterable[str]) -> Reply:
+    """Return the answer to another method than these."""
+    allow = (b"allow", ", ".join(methods).encode())
+    return line(405, "This method is not allowed here.", [allow])

@@ -1,0 +1,275 @@
+"""One hub per event loop: the inbox, the groups, and the waking.
+
+The theory. A wake-up is a message through the channel layer's group of a channel:
+"X now reaches id Y". It may be lost (capacity, reconnect, expiry), doubled or late,
+so nothing here is ever the truth: a hub only makes readers look sooner than the
+next verification (`subscriptions`). What must hold:
+
+* The hub makes a layer instance of its own. A shared one would starve our inbox
+  behind its receive lock, and two loops on one instance raise (design, section 5).
+* It has one inbox, and joins a group once per live channel, however many wait.
+* The last reader leaves the group only after ``linger`` seconds, because a long
+  poll leaves and comes back between two messages.
+* ``receive`` is cancelled only at shutdown: some layers lose messages then.
+* Hub tasks start in an empty context: what the request of the first poll put into
+  context variables is not theirs.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Any
+
+from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
+
+from pushserver.conf import Config
+from pushserver.messages import Cursor
+from pushserver.names import group_name
+from pushserver.waiters import Waiters
+
+__all__ = ["Hub", "HubStatistics", "Key", "Membership", "hub_of", "running_hubs"]
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+"""What names a channel within a process: its store's alias and its id."""
+
+_RECEIVE_AGAIN = 1.0  # seconds to the next try when the layer's receive fails
+
+
+class Membership:
+    """One channel that has, or just had, readers on this hub's loop."""
+
+    __slots__ = ("changing", "group", "joined_at", "key", "left_at", "on_wakeup",
+                 "readers", "requested_at", "waiters")  # fmt: skip
+
+    def __init__(self, key: Key, on_wakeup: Callable[[], None]) -> None:
+        self.key = key
+        self.group = group_name(*key)
+        self.on_wakeup = on_wakeup
+        self.waiters = Waiters()
+        self.readers = 0
+        self.requested_at = 0.0  # when a reader last came
+        self.left_at = 0.0  # when the last reader left
+        self.joined_at: float | None = None  # None while we are not in the group
+        # The join or leave under way: one at a time, or the layer might swap them.
+        self.changing: asyncio.Task[None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubStatistics:
+    """Channels with a membership, readers on them, and those parked."""
+
+    channels: int
+    readers: int
+    held: int
+
+
+class Hub:
+    """Owns the inbox of one event loop, and wakes who waits there."""
+
+    def __init__(self, config: Config) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._config = config
+        self._layer = _make_layer(config.layer)
+        self._members: dict[Key, Membership] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._inbox: asyncio.Future[str] = self.loop.create_future()
+        _hubs[self.loop] = self
+        self.spawn(self._listen())
+
+    # Membership, for subscriptions.
+
+    def enter(self, key: Key, on_wakeup: Callable[[], None]) -> Membership:
+        """Count a reader of the channel; from now on wake-ups reach it.
+
+        ``on_wakeup`` is used for the channel's first reader only, and called in the
+        loop. Each call is paired with one of ``leave``.
+        """
+        membership = self._members.get(key)
+        if membership is None:
+            membership = self._members[key] = Membership(key, on_wakeup)
+        membership.readers += 1
+        membership.requested_at = self.loop.time()
+        return membership
+
+    async def join(self, membership: Membership) -> None:
+        """Return once the process is in the channel's group, or could not get in.
+
+        A failure is logged, not raised: the store is the truth, and verification
+        tries again.
+        """
+        for _ in range(2):  # what is under way may be a leave: then once more
+            if membership.joined_at is not None:
+                return
+            self.rejoin(membership)
+            if membership.changing is not None:
+                # Shielded, because others wait for the same task.
+                await asyncio.shield(membership.changing)
+
+    def rejoin(self, membership: Membership) -> None:
+        """Enter the group again, soon: a wake-up did not reach us."""
+        if membership.changing is None:
+            membership.changing = self.spawn(self._join(membership))
+
+    def leave(self, membership: Membership) -> None:
+        """Take back one ``enter``; the group is left after ``linger`` seconds."""
+        membership.readers -= 1
+        membership.left_at = self.loop.time()
+
+    async def maintain(self, on_gone: Callable[[Membership], None]) -> None:
+        """Renew memberships, and leave the groups that nobody uses any more.
+
+        To be called every few seconds by whoever owns the hub. ``on_gone`` is called
+        in the same step of the loop in which a channel is forgotten.
+        """
+        now = self.loop.time()
+        renew_after = getattr(self._layer, "group_expiry", 86_400) / 3
+        for membership in self.memberships():
+            if membership.changing is not None:
+                continue
+            if membership.readers == 0:
+                if now - membership.left_at >= self._config.linger:
+                    membership.changing = self.spawn(self._part(membership))
+                    await asyncio.shield(membership.changing)
+                    if membership.readers == 0:  # nobody came meanwhile
+                        del self._members[membership.key]
+                        on_gone(membership)
+            elif (
+                membership.joined_at is None or now - membership.joined_at > renew_after
+            ):
+                self.rejoin(membership)
+
+    def memberships(self) -> list[Membership]:
+        """Return the channels of this hub as they are now."""
+        return list(self._members.values())
+
+    def held(self, key: Key) -> int:
+        """Return how many readers are parked on the channel. Safe from any thread."""
+        membership = self._members.get(key)
+        return 0 if membership is None else len(membership.waiters)
+
+    def requested_ago(self, key: Key) -> float | None:
+        """Return the seconds since a reader came, None if it was too long ago."""
+        membership = self._members.get(key)
+        if membership is None:
+            return None
+        return self.loop.time() - membership.requested_at
+
+    def statistics(self) -> HubStatistics:
+        """Return what the hub holds now."""
+        members = self._members.values()
+        return HubStatistics(
+            channels=len(members),
+            readers=sum(membership.readers for membership in members),
+            held=sum(len(membership.waiters) for membership in members),
+        )
+
+    # Wake-ups, for publishing.
+
+    async def announce(self, key: Key, reached: Cursor) -> None:
+        """Tell every process that the channel reaches that id.
+
+        A failure is logged, not raised: the message is kept, and verification
+        finds it.
+        """
+        wakeup = {"type": "pushserver.wakeup", "store": key[0], "channel": key[1],
+                  "id": str(reached)}  # fmt: skip
+        try:
+            async with asyncio.timeout(self._config.redis_timeout):
+                await self._layer.group_send(group_name(*key), wakeup)
+        except Exception as error:  # whatever a layer raises
+            logger.warning("No wake-up for %r could be sent: %r", key[1], error)
+
+    def tell(self, key: Key) -> None:
+        """Wake the readers of the channel. Safe from any thread."""
+        try:
+            self.loop.call_soon_threadsafe(self.wake, key)
+        except RuntimeError:  # the loop was closed since we found the hub
+            logger.debug("A hub is gone with its loop")
+
+    def wake(self, key: Key) -> None:
+        """Make the readers of the channel look. In the loop only."""
+        if membership := self._members.get(key):
+            membership.on_wakeup()
+
+    # Tasks.
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start a task that the hub owns: it is awaited in ``close``."""
+        task = self.loop.create_task(coroutine, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self) -> None:
+        """Leave everything and end every task of the hub."""
+        _hubs.pop(self.loop, None)
+        for membership in self.memberships():
+            await self._part(membership)
+        self._members.clear()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        try:
+            self._inbox.set_result(await self._layer.new_channel("pushserver."))
+            while True:
+                try:
+                    message = await self._layer.receive(self._inbox.result())
+                except Exception as error:  # whatever a layer raises
+                    logger.warning("The channel layer does not deliver: %r", error)
+                    await asyncio.sleep(_RECEIVE_AGAIN)
+                else:
+                    self.wake((message["store"], message["channel"]))
+        finally:
+            # Also when the loop ends without `close`, as a temporary one does.
+            _hubs.pop(self.loop, None)
+
+    async def _join(self, membership: Membership) -> None:
+        try:
+            async with asyncio.timeout(self._config.redis_timeout):
+                await self._layer.group_add(membership.group, await self._inbox)
+            membership.joined_at = self.loop.time()
+        except Exception as error:  # whatever a layer raises
+            membership.joined_at = None
+            logger.warning("Could not join a group of the channel layer: %r", error)
+        finally:
+            membership.changing = None
+
+    async def _part(self, membership: Membership) -> None:
+        membership.joined_at = None
+        try:
+            async with asyncio.timeout(self._config.redis_timeout):
+                await self._layer.group_discard(membership.group, await self._inbox)
+        except Exception as error:  # whatever a layer raises; the group expires
+            logger.debug("Could not leave a group of the channel layer: %r", error)
+        finally:
+            membership.changing = None
+
+
+_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+# A forked child has none of its parent's loops.
+os.register_at_fork(after_in_child=_hubs.clear)
+
+
+def hub_of(loop: asyncio.AbstractEventLoop) -> Hub | None:
+    """Return the hub of that loop, None when it has none."""
+    return _hubs.get(loop)
+
+
+def running_hubs() -> list[Hub]:
+    """Return the hubs of this process. Safe from any thread."""
+    return [hub for hub in list(_hubs.values()) if hub.loop.is_running()]
+
+
+def _make_layer(alias: str) -> BaseChannelLayer:
+    if alias in channel_layers:
+        return channel_layers.make_backend(alias)
+    # Nothing is configured: a layer for this loop alone, with room for a burst.
+    return InMemoryChannelLayer(capacity=10_000)

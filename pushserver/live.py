@@ -1,0 +1,186 @@
+"""One channel that has readers in this process: its tail, its reads, its waking."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from pushserver.exceptions import StoreUnavailable
+from pushserver.hub import Hub, Membership
+from pushserver.messages import START, Cursor, Message
+from pushserver.stores.base import Head, History, Store
+from pushserver.tails import Tail
+from pushserver.waiters import Delivery, Ending, Waiter
+
+__all__ = ["LiveChannel"]
+
+logger = logging.getLogger(__name__)
+
+_READ_LIMIT = 100  # messages: bounds what one answer of the store can weigh
+
+
+class LiveChannel:
+    """What the readers of one channel on one event loop share.
+
+    The tail grows only by ``refresh``, which reads after the tail's newest id, one
+    read at a time. So it is contiguous, and a waiter that has seen the tail's newest
+    misses nothing that comes after. ``verified_at`` is the loop's time at which the
+    last read began that found the tail to be all there was.
+    """
+
+    def __init__(
+        self, hub: Hub, store: Store, membership: Membership, empty_tail: Tail
+    ) -> None:
+        self.membership = membership
+        self.tail = empty_tail
+        self.head: Head | None = None  # as last read; None before the first read
+        self.verified_at = float("-inf")
+        self._hub = hub
+        self._store = store
+        self._channel_id = membership.key[1]
+        self._refreshing: asyncio.Task[None] | None = None
+        self._again = False
+        self._reads: dict[Cursor, asyncio.Task[History]] = {}
+
+    def trusted(self, resync: float) -> bool:
+        """Say whether the tail is surely all there is, up to a wake-up under way."""
+        joined_at = self.membership.joined_at
+        return (
+            joined_at is not None
+            and joined_at <= self.verified_at
+            and self._hub.loop.time() - self.verified_at <= resync
+        )
+
+    # Reading.
+
+    async def read(self, after: Cursor) -> History:
+        """Read the store, once for all who ask for the same cursor meanwhile.
+
+        Raises StoreUnavailable.
+        """
+        task = self._reads.get(after)
+        if task is None:
+            task = self._reads[after] = self._hub.spawn(self._read(after))
+            task.add_done_callback(lambda _: self._reads.pop(after))
+        # Shielded: a reader that leaves does not end the read of the others.
+        return await asyncio.shield(task)
+
+    async def read_all(self) -> History:
+        """Read whatever the store keeps of the channel. Raises StoreUnavailable."""
+        return await self._store.read(self._channel_id, after=START)
+
+    async def refresh(self) -> None:
+        """Bring the tail up to date. Raises StoreUnavailable."""
+        await asyncio.shield(self._start_refresh())
+
+    def refresh_soon(self) -> None:
+        """Have the tail brought up to date; a read under way is followed by another."""
+        self._start_refresh()
+
+    def _start_refresh(self) -> asyncio.Task[None]:
+        self._again = True
+        if self._refreshing is None:
+            self._refreshing = self._hub.spawn(self._refresh())
+            self._refreshing.add_done_callback(_log_failure)
+        return self._refreshing
+
+    async def _refresh(self) -> None:
+        try:
+            while self._again:
+                self._again = False
+                before = self.head
+                if before is None:
+                    continue  # nobody has read yet: the first one will look itself
+                started = self._hub.loop.time()
+                history = await self._store.read(
+                    self._channel_id, after=self.tail.newest, limit=_READ_LIMIT
+                )
+                self.head = history.head
+                self._absorb(history, before)
+                if history.complete:
+                    self.verified_at = started
+                else:
+                    self._again = True
+        finally:
+            self._refreshing = None
+
+    async def _read(self, after: Cursor) -> History:
+        started = self._hub.loop.time()
+        history = await self._store.read(
+            self._channel_id, after=after, limit=_READ_LIMIT
+        )
+        if self.head is None:
+            # The first read founds the tail: on what it found when that is all.
+            found = history.messages if history.complete else ()
+            self.tail.clear(found[0].previous if found else history.head.newest)
+            self.tail.extend(found)
+            self.head = history.head
+            self.verified_at = started
+        elif history.head.newest > self.tail.newest:
+            self.refresh_soon()
+        return history
+
+    # Waking.
+
+    def compare(self, head: Head, *, started: float) -> bool:
+        """Verify the tail against the store's head; say whether something was missed.
+
+        ``started`` is the loop's time before the head was asked for.
+        """
+        if self.head is None:
+            return False
+        if head.newest <= self.tail.newest and head.deleted <= self.head.deleted:
+            self.verified_at = max(started, self.verified_at)
+            return False
+        self.refresh_soon()
+        return head.known
+
+    def _absorb(self, history: History, before: Head) -> None:
+        if history.head.deleted > before.deleted:
+            self.membership.waiters.end_all(Ending.DELETED)
+            self.tail.clear(self.tail.newest)
+        fresh = self.tail.extend(history.messages)
+        if fresh:
+            self._deliver(fresh, known=before.known)
+        elif history.head.newest > self.tail.newest:
+            self._move(history.head.newest, lost=history.head.known)
+
+    def _deliver(self, fresh: Sequence[Message], *, known: bool) -> None:
+        everything = Delivery(fresh)
+        with_gap = Delivery(fresh, gap=True)
+        first = fresh[0]
+        for waiter in self.membership.waiters.take():
+            if waiter.seen >= first.id:
+                self._deliver_rest(waiter, fresh)
+            elif waiter.gap or (known and first.previous > waiter.seen):
+                waiter.end(with_gap)
+            else:
+                waiter.end(everything)
+
+    def _deliver_rest(self, waiter: Waiter, fresh: Sequence[Message]) -> None:
+        """Deliver to a waiter that the store had told of more than the tail knew."""
+        rest = [message for message in fresh if message.id > waiter.seen]
+        if rest:
+            waiter.end(Delivery(rest, gap=waiter.gap))
+        else:
+            self.membership.waiters.park(waiter)
+
+    def _move(self, newest: Cursor, *, lost: bool) -> None:
+        """Go on from a newer id without its message.
+
+        It was dropped before we read it (``lost``), or the store knows nothing of
+        the channel and has forgotten others meanwhile.
+        """
+        self.tail.clear(newest)
+        for waiter in self.membership.waiters:
+            waiter.gap = waiter.gap or (lost and waiter.seen < newest)
+            waiter.seen = max(waiter.seen, newest)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    # Whoever awaited the refresh gets the error too; a wake-up has nobody to tell,
+    # and verification looks again.
+    if not task.cancelled() and (error := task.exception()):
+        if not isinstance(error, StoreUnavailable):
+            logger.error("Reading a channel failed", exc_info=error)
+        else:
+            logger.debug("The store did not answer a refresh: %s", error)

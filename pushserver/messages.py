@@ -1,0 +1,156 @@
+"""Messages and cursors: ordering, header text, stream ids. Pure.
+
+A message id has the form of a Redis stream id, ``<milliseconds>-<n>``
+(design, section 7). A cursor is the id of the last message a reader has seen, so
+both are the same type.
+"""
+
+import re
+from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
+from typing import NamedTuple
+
+from django.utils.http import parse_http_date
+
+from pushserver.exceptions import InvalidCursor
+
+__all__ = ["MAX_SEQUENCE", "START", "Cursor", "Message", "read_cursor"]
+
+MAX_SEQUENCE = 2**64 - 1
+"""The largest number of either half of an id, as in a Redis stream."""
+
+_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+# W/ as caches weaken it, quotes, and the suffix that a compressing proxy adds,
+# inside the quotes (Apache) or outside.
+_TAG = re.compile(r'(?:W/)?("?)([^"]*?)(?:[-;](?:gzip|br|deflate))?\1')
+_CONTENT_TYPE = re.compile(r"[\x20-\x7e\t]{0,255}")
+
+
+class Cursor(NamedTuple):
+    """A position in a channel: the id of the last message a reader has seen."""
+
+    milliseconds: int
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.milliseconds}-{self.sequence}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """Read ``<milliseconds>-<n>``; a bare ``0`` is the start.
+
+        Raises InvalidCursor for anything else.
+        """
+        if text == "0":
+            return START
+        if match := _ID.fullmatch(text):
+            cursor = cls(int(match[1]), int(match[2]))
+            if max(cursor) <= MAX_SEQUENCE:
+                return cursor
+        raise InvalidCursor(
+            f"{text[:60]!r} is no cursor; accepted: <milliseconds>-<number>, or 0."
+        )
+
+    @classmethod
+    def before_second(cls, seconds: int) -> "Cursor":
+        """Return the last position before the first id of that second."""
+        return cls(seconds * 1000 - 1, MAX_SEQUENCE) if seconds > 0 else START
+
+    @property
+    def etag(self) -> str:
+        """The value of the ETag header."""
+        return f'"{self.milliseconds}-{self.sequence}"'
+
+    @property
+    def last_modified(self) -> str:
+        """The value of the Last-Modified header, in whole seconds.
+
+        A position made by ``before_second`` gives back the second it was made of:
+        a reader that sends only dates would drift into the past otherwise.
+        """
+        last_of_second = self.sequence == MAX_SEQUENCE
+        return _http_date((self.milliseconds + last_of_second) // 1000)
+
+
+START = Cursor(0, 0)
+"""The position before every message, and that of an empty channel."""
+
+# The largest second that formatdate can print (31 December 9999).
+_MAX_SECONDS = 253_402_300_799
+
+
+@lru_cache(maxsize=1024)
+def _http_date(seconds: int) -> str:
+    # Many messages share a second, and formatting costs 6 us.
+    return formatdate(min(seconds, _MAX_SECONDS), usegmt=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is kept and delivered.
+
+    ``previous`` is the id of the message before it in the channel: a reader whose
+    cursor is older has lost something. ``kept`` is False where the publisher's
+    location waived storage (``store_messages: False``).
+    """
+
+    id: Cursor
+    previous: Cursor
+    body: bytes
+    content_type: str | None = None
+    event: str | None = None
+    kept: bool = True
+
+    def __post_init__(self) -> None:
+        # The only place that can stop a header injection for every transport.
+        if self.content_type is not None and not _CONTENT_TYPE.fullmatch(
+            self.content_type
+        ):
+            raise ValueError(
+                f"{self.content_type[:60]!r} is no content type; accepted: up to 255 "
+                "printable ASCII characters."
+            )
+        if self.event is not None and not self.event.isprintable():
+            raise ValueError(
+                f"{self.event[:60]!r} is no event name; accepted: printable text."
+            )
+
+
+def read_cursor(
+    *,
+    if_none_match: str | None = None,
+    if_modified_since: str | None = None,
+    others: tuple[str | None, ...] = (),
+) -> Cursor | None:
+    """Return the cursor that a request carries, None when it has none.
+
+    ``others`` are Last-Event-ID and the query's spellings, first one wins. An empty
+    value counts as absent. Protocol, "Cursor". Raises InvalidCursor.
+    """
+    if if_none_match:
+        match = _TAG.fullmatch(if_none_match.strip())
+        tag = match[2] if match else if_none_match
+        if tag.isascii() and tag.isdigit() and if_modified_since:
+            # As the clients of the predecessor start: number 0 of 1970.
+            return _after_second(_seconds(if_modified_since), tag)
+        return Cursor.parse(tag)
+    if if_modified_since:
+        return Cursor.before_second(_seconds(if_modified_since))
+    for text in others:
+        if text:
+            return Cursor.parse(text)
+    return None
+
+
+def _after_second(seconds: int, number: str) -> Cursor:
+    return Cursor.parse(f"{max(seconds, 0) * 1000}-{number}")
+
+
+def _seconds(http_date: str) -> int:
+    try:
+        return int(parse_http_date(http_date))
+    except ValueError:
+        raise InvalidCursor(
+            f"If-Modified-Since is {http_date[:60]!r}; accepted: an HTTP date."
+        ) from None

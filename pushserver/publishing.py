@@ -1,0 +1,131 @@
+"""The one road of every publish: rules, store, wake-up, counts.
+
+Everything here runs in an event loop and has no opinion on which: `sending` finds
+the right one.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from pushserver.exceptions import MessageTooBig
+from pushserver.hub import Key, hub_of, running_hubs
+from pushserver.messages import START, Cursor, Message
+from pushserver.names import validate_channel_id
+from pushserver.stores import get_store
+from pushserver.stores.base import Head
+
+__all__ = ["ChannelInfo", "Published", "create", "delete", "exists", "info", "publish"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelInfo:
+    """What is known of a channel, by the names that Nchan uses.
+
+    Messages kept, whole seconds since it was last requested (-1: not known to have
+    been), readers held, and the id of its last message (``0-0``: none).
+    """
+
+    messages: int
+    requested: int
+    subscribers: int
+    last_message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A message as it was stored, and how many readers were parked just then."""
+
+    message: Message
+    held: int
+
+
+async def publish(
+    key: Key,
+    *,
+    body: bytes,
+    content_type: str | None = None,
+    event: str | None = None,
+    keep: bool = True,
+    max_body: int,
+) -> Published:
+    """Store a message and wake who waits for it.
+
+    After it returned, the message is delivered to every reader who keeps coming
+    back. A wake-up that fails is no error. Raises InvalidChannelId, MessageTooBig,
+    StoreUnavailable, and ValueError for a content type or event name that no header
+    can carry.
+    """
+    alias, channel_id = key[0], validate_channel_id(key[1])
+    if len(body) > max_body:
+        raise MessageTooBig(
+            f"The message for {channel_id!r} has {len(body)} bytes; accepted: "
+            f"{max_body} (PUSH_SERVER['max_body'])."
+        )
+    message = await get_store(alias).append(
+        channel_id, body=body, content_type=content_type, event=event, keep=keep
+    )
+    # Counted before the next await: exact for the readers of this loop.
+    published = Published(message, _held_on(key))
+    await _wake(key, message.id)
+    return published
+
+
+async def create(key: Key) -> None:
+    """Make the channel exist. Raises InvalidChannelId, StoreUnavailable."""
+    await get_store(key[0]).create(validate_channel_id(key[1]))
+
+
+async def delete(key: Key) -> bool:
+    """Drop the channel's messages and end its held readers.
+
+    Returns whether the channel existed: a reader held on it is enough. Raises
+    InvalidChannelId, StoreUnavailable.
+    """
+    channel_id = validate_channel_id(key[1])
+    held = _held_on(key)
+    existed = await get_store(key[0]).delete(channel_id)
+    await _wake(key, (await _head_of(key)).deleted)
+    return existed or held > 0
+
+
+async def exists(key: Key) -> bool:
+    """Say whether the channel was created, has messages, or holds a reader.
+
+    Raises InvalidChannelId, StoreUnavailable.
+    """
+    return _held_on(key) > 0 or (await _head_of(key)).exists
+
+
+async def info(key: Key) -> ChannelInfo:
+    """Return what is known of the channel, whether it exists or not.
+
+    Raises InvalidChannelId, StoreUnavailable.
+    """
+    head = await _head_of(key)
+    ago = [hub.requested_ago(key) for hub in running_hubs()]
+    requested = [seconds for seconds in (*ago, head.requested) if seconds is not None]
+    return ChannelInfo(
+        messages=head.messages,
+        requested=int(min(requested, default=-1)),
+        subscribers=_held_on(key),
+        last_message_id=str(head.newest if head.known else START),
+    )
+
+
+async def _head_of(key: Key) -> Head:
+    channel_id = validate_channel_id(key[1])
+    return (await get_store(key[0]).heads([channel_id]))[channel_id]
+
+
+def _held_on(key: Key) -> int:
+    return sum(hub.held(key) for hub in running_hubs())
+
+
+async def _wake(key: Key, reached: Cursor) -> None:
+    """Announce through the layer of this loop's hub, tell the other hubs directly."""
+    here = hub_of(asyncio.get_running_loop())
+    for hub in running_hubs():
+        if hub is not here:
+            hub.tell(key)
+    if here is not None:
+        await here.announce(key, reached)

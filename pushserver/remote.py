@@ -1,0 +1,123 @@
+"""Publishing over HTTP, signed: how a process without the store reaches the daemon."""
+
+import http.client
+import json
+import ssl
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from pushserver.conf import get_config
+from pushserver.exceptions import (
+    DaemonUnreachable,
+    MessageTooBig,
+    PublishRefused,
+)
+from pushserver.links import publisher_url
+from pushserver.tokens import sign_publish
+
+__all__ = ["Answer", "call", "prepare"]
+
+_TIMEOUT = 5.0  # seconds for each step: connect, send, answer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the daemon said: its status, its headers, and its channel information."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    about: dict[str, Any]
+
+
+def prepare(
+    method: str, channel_id: str, body: bytes = b"", content_type: str | None = None
+) -> urllib.request.Request:
+    """Return a signed request to ``publisher_host``. Raises ValueError."""
+    request = urllib.request.Request(  # noqa: S310 (the scheme is http or https)
+        publisher_url(channel_id),
+        data=body if method == "POST" else None,
+        headers={
+            "Accept": "application/json",
+            "Authorization": f"Bearer {sign_publish(method, channel_id, body)}",
+        },
+        method=method,
+    )
+    if content_type is not None:
+        request.add_header("Content-type", content_type)
+    return request
+
+
+def call(request: urllib.request.Request) -> Answer:
+    """Send the request and return the answer; a 404 is one.
+
+    Blocks for some seconds at most. Raises DaemonUnreachable, MessageTooBig and
+    PublishRefused.
+    """
+    try:
+        with _OPENER.open(request, timeout=_TIMEOUT) as response:
+            status, headers, body = response.status, response.headers, response.read()
+    except urllib.error.URLError as error:  # connecting or sending failed
+        raise _unreachable(error.reason) from error
+    except (OSError, http.client.HTTPException) as error:  # the answer did not come
+        raise _unreachable(error, maybe_sent=True) from error
+    if status < 300:
+        return Answer(status, headers, _about(body))
+    if status == 404:
+        return Answer(status, headers, {})
+    said = body[:200].decode(errors="replace").strip()
+    message = f"{get_config().publisher_host.url} answered {status}: {said}"
+    if status == 413:
+        raise MessageTooBig(message)
+    raise PublishRefused(message, status=status)
+
+
+def _about(body: bytes) -> dict[str, Any]:
+    try:
+        about = json.loads(body)
+    except ValueError:
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _unreachable(reason: object, *, maybe_sent: bool = False) -> DaemonUnreachable:
+    host = get_config().publisher_host
+    if isinstance(reason, ssl.SSLError):
+        advice = (
+            "PUSH_SERVER['publisher_host'] has 'secure': True, so https is spoken; "
+            "runpushserver itself speaks plain http."
+        )
+    else:
+        advice = (
+            "Start `manage.py runpushserver`, or say in PUSH_SERVER['publisher_host'] "
+            "where the push server listens."
+        )
+    return DaemonUnreachable(
+        f"No answer from {host.url} ({reason}). {advice}", maybe_sent=maybe_sent
+    )
+
+
+class _NoDefaultType:
+    """What urllib would add to a body without a type: absent stays absent."""
+
+    def do_request_(self, request: urllib.request.Request) -> urllib.request.Request:
+        typed = request.has_header("Content-type")
+        request = super().do_request_(request)  # type: ignore[misc]
+        if not typed:
+            request.unredirected_hdrs.pop("Content-type", None)
+        return request
+
+
+class _HTTPHandler(_NoDefaultType, urllib.request.HTTPHandler):
+    http_request = _NoDefaultType.do_request_
+
+
+class _HTTPSHandler(_NoDefaultType, urllib.request.HTTPSHandler):
+    https_request = _NoDefaultType.do_request_
+
+
+# No proxies of the environment, no redirects, no exception for a status.
+_OPENER = urllib.request.OpenerDirector()
+_OPENER.add_handler(_HTTPHandler())
+_OPENER.add_handler(_HTTPSHandler())

@@ -1,0 +1,262 @@
+"""Sending from anywhere: serialise, tell the signals, publish where it is heard."""
+
+import json
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.request import Request
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from pushserver import publishing, remote
+from pushserver.conf import get_config
+from pushserver.exceptions import NotSerializable, PublishRefused, PushError
+from pushserver.links import publishing_terms
+from pushserver.names import validate_channel_id
+from pushserver.publishing import ChannelInfo
+from pushserver.reach import Ways, is_remote, refuse_in_a_loop, run, run_sync
+from pushserver.signals import post_send_update, pre_send_update
+
+__all__ = [
+    "ChannelInfo",
+    "Sent",
+    "achannel_info",
+    "adelete_channel",
+    "asend_message",
+    "asend_update",
+    "channel_info",
+    "delete_channel",
+    "send_message",
+    "send_update",
+]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What happened to a message: its id, and how many readers were held for it.
+
+    ``id`` is None where the server does not tell (Nchan).
+    """
+
+    id: str | None
+    held: int
+
+
+def send_update(
+    channel_id: str,
+    data: Any,
+    already_serialized: bool = False,
+    ignore_errors: bool | None = None,
+) -> Sent | None:
+    """Send JSON data, usually a dict with a ``type``, to everyone who listens.
+
+    ``already_serialized`` data is JSON text. Every PushError is raised, or logged
+    with None returned when ``ignore_errors`` (by default PUSH_SERVER_IGNORE_ERRORS)
+    is true. After it returned, the update is kept. Blocks; in a running event loop it
+    raises SynchronousOnlyOperation: use ``asend_update``.
+    """
+    refuse_in_a_loop("send_update")
+    with _Tolerating(ignore_errors):
+        update = _Update(channel_id, data, already_serialized)
+        pre_send_update.send_robust(None, **update.about)
+        response: Sent | Exception | None = None
+        try:
+            response = run_sync(*update.message.ways)
+        except Exception as error:
+            response = error
+            raise
+        finally:
+            post_send_update.send_robust(None, **update.about, response=response)
+        return response
+    return None
+
+
+async def asend_update(
+    channel_id: str,
+    data: Any,
+    already_serialized: bool = False,
+    ignore_errors: bool | None = None,
+) -> Sent | None:
+    """Do what ``send_update`` does, from async code in any event loop."""
+    with _Tolerating(ignore_errors):
+        update = _Update(channel_id, data, already_serialized)
+        await pre_send_update.asend_robust(None, **update.about)
+        response: Sent | Exception | None = None
+        try:
+            response = await run(*update.message.ways)
+        except Exception as error:
+            response = error
+            raise
+        finally:
+            await post_send_update.asend_robust(None, **update.about, response=response)
+        return response
+    return None
+
+
+def send_message(
+    channel_id: str,
+    body: bytes | str,
+    *,
+    content_type: str | None = None,
+    ignore_errors: bool | None = None,
+) -> Sent | None:
+    """Send a body as it is, with its content type; for the rest see ``send_update``.
+
+    Text is sent as UTF-8, and as ``text/plain`` unless told otherwise. No signal is
+    sent.
+    """
+    refuse_in_a_loop("send_message")
+    with _Tolerating(ignore_errors):
+        return run_sync(*_message(channel_id, body, content_type).ways)
+    return None
+
+
+async def asend_message(
+    channel_id: str,
+    body: bytes | str,
+    *,
+    content_type: str | None = None,
+    ignore_errors: bool | None = None,
+) -> Sent | None:
+    """Do what ``send_message`` does, from async code in any event loop."""
+    with _Tolerating(ignore_errors):
+        return await run(*_message(channel_id, body, content_type).ways)
+    return None
+
+
+def delete_channel(channel_id: str) -> bool:
+    """Drop the channel's messages and end its held readers (410).
+
+    Returns whether there was such a channel. Raises PushError.
+    """
+    refuse_in_a_loop("delete_channel")
+    return run_sync(*_delete(channel_id))
+
+
+async def adelete_channel(channel_id: str) -> bool:
+    """Do what ``delete_channel`` does, from async code in any event loop."""
+    return await run(*_delete(channel_id))
+
+
+def channel_info(channel_id: str) -> ChannelInfo | None:
+    """Return what is known of the channel, None if there is none. Raises PushError."""
+    refuse_in_a_loop("channel_info")
+    return run_sync(*_info(channel_id))
+
+
+async def achannel_info(channel_id: str) -> ChannelInfo | None:
+    """Do what ``channel_info`` does, from async code in any event loop."""
+    return await run(*_info(channel_id))
+
+
+class _Tolerating:
+    """Logs a PushError and goes on, where errors are to be ignored."""
+
+    def __init__(self, ignore_errors: bool | None) -> None:
+        self._ignore = ignore_errors
+
+    def __enter__(self) -> None:
+        if self._ignore is None:
+            self._ignore = get_config().ignore_errors
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> bool:
+        if self._ignore and isinstance(error, PushError):
+            logger.error("An update was not sent", exc_info=error)
+            return True
+        return False
+
+
+class _Message:
+    """A publish that is ready to go; ``request`` is None where it stays in process."""
+
+    def __init__(self, channel_id: str, body: bytes, content_type: str | None) -> None:
+        self._channel_id = validate_channel_id(channel_id)
+        self._body, self._content_type = body, content_type
+        self._terms = publishing_terms()
+        self.request: Request | None = None
+        if is_remote(self._terms.store):
+            self.request = remote.prepare("POST", channel_id, body, content_type)
+
+    @property
+    def ways(self) -> Ways[Sent]:
+        there = None if self.request is None else partial(_publish, self.request)
+        return self._publish_here, there
+
+    async def _publish_here(self) -> Sent:
+        published = await publishing.publish(
+            (self._terms.store, self._channel_id),
+            body=self._body,
+            content_type=self._content_type,
+            keep=self._terms.store_messages,
+            max_body=self._terms.max_body,
+        )
+        return Sent(str(published.message.id), published.held)
+
+
+def _publish(request: Request) -> Sent:
+    answer = remote.call(request)
+    if answer.status == 404:
+        raise PublishRefused(
+            f"{request.full_url} answered 404: there is no publisher location, or it "
+            "has 'create_on_post': False and there is no such channel.",
+            status=404,
+        )
+    tag = answer.headers.get("ETag")
+    # Without a count, as from Nchan: 201 says that somebody was held.
+    held = answer.headers.get("X-Push-Held", answer.status == 201)
+    return Sent(tag and tag.strip('"'), int(held))
+
+
+class _Update:
+    """An update as a message, and what the signals say about it."""
+
+    def __init__(self, channel_id: str, data: Any, already_serialized: bool) -> None:
+        text = data if already_serialized else _serialize(data)
+        body = text if isinstance(text, bytes) else text.encode()
+        self.message = _Message(channel_id, body, "application/json")
+        self.about = {
+            "channel_id": channel_id,
+            "data": data,
+            "already_serialized": already_serialized,
+            "request": self.message.request,
+        }
+
+
+def _serialize(data: Any) -> str:
+    try:
+        # What JavaScript cannot parse (NaN) is refused here, where it can be fixed.
+        return json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NotSerializable(f"The update is no JSON: {error}") from error
+
+
+def _message(channel_id: str, body: bytes | str, content_type: str | None) -> _Message:
+    if isinstance(body, str):
+        plain = "text/plain; charset=utf-8"
+        return _Message(channel_id, body.encode(), content_type or plain)
+    return _Message(channel_id, body, content_type)
+
+
+def _delete(channel_id: str) -> Ways[bool]:
+    key = publishing_terms().store, validate_channel_id(channel_id)
+
+    def there() -> bool:
+        return remote.call(remote.prepare("DELETE", channel_id)).status != 404
+
+    return partial(publishing.delete, key), there if is_remote(key[0]) else None
+
+
+def _info(channel_id: str) -> Ways[ChannelInfo | None]:
+    key = publishing_terms().store, validate_channel_id(channel_id)
+
+    async def here() -> ChannelInfo | None:
+        return await publishing.info(key) if await publishing.exists(key) else None
+
+    def there() -> ChannelInfo | None:
+        answer = remote.call(remote.prepare("GET", channel_id))
+        return None if answer.status == 404 else ChannelInfo(**answer.about)
+
+    return here, there if is_remote(key[0]) else None

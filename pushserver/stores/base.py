@@ -1,0 +1,123 @@
+"""The contract of a store.
+
+A store keeps the messages of channels for a while and is the truth: a wake-up
+only hints that there is something to read. What every store owes its callers:
+
+* **Ids.** ``append`` allots them. Within a channel they strictly increase: over
+  processes, over the clock going back, over ``delete`` and re-creation, over the
+  channel being forgotten. Each message carries the id of the one before it.
+* **Order.** ``read`` returns messages in id order; a message whose ``append`` has
+  returned is in every later ``read`` until it is dropped.
+* **Dropping.** At most ``max_messages`` are kept (0: no limit), none older than
+  ``message_timeout`` seconds (0: no age limit) except the newest ``min_messages``.
+  A channel without ``append`` or ``create`` for ``message_timeout`` plus
+  ``channel_timeout`` seconds is forgotten, with all that it had.
+* **Loss can be told.** The newest id outlives its message, and the first message
+  of a channel that was forgotten names, as the one before it, an id at or above
+  all that was forgotten. So a cursor below ``previous`` means that there was more.
+* **Deletion.** ``delete`` drops the messages and leaves a mark that only grows, so
+  a reader that was held can tell, however late it looks.
+* **Waived storage.** A message appended with ``keep=False`` may be read for
+  ``transient_timeout`` seconds, and only after the message just before it.
+* **Failure.** A store that cannot answer raises StoreUnavailable, in time.
+
+The coroutines of one store object may run on several event loops when ``local``
+is true (its state is in this process), else on the loop it was made for.
+``pushserver.stores.contract`` holds this page as a test suite.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pushserver.messages import Cursor, Message
+
+__all__ = ["Head", "History", "Store", "StoreStatistics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Where a channel stands.
+
+    ``newest`` is the id of its last message, kept or dropped; where the store
+    knows of none (``known`` is False), an id at or above everything forgotten.
+    ``deleted`` is the mark of its last deletion. ``exists`` says that it was
+    created or has messages; ``messages`` counts those kept.
+    """
+
+    newest: Cursor
+    deleted: Cursor
+    known: bool
+    exists: bool
+    messages: int
+    requested: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What a read found: messages after the cursor, oldest first, and the head.
+
+    ``complete`` is False when a limit cut the messages.
+    """
+
+    messages: tuple[Message, ...]
+    head: Head
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStatistics:
+    """Channels remembered, messages kept, and the bytes of their bodies."""
+
+    channels: int
+    messages: int
+    bytes: int
+
+
+class Store(ABC):
+    """Keeps the messages of channels; the module's page is the contract."""
+
+    local: ClassVar[bool] = False
+    """True when the messages live in this process and nowhere else."""
+
+    @abstractmethod
+    async def append(
+        self,
+        channel_id: str,
+        *,
+        body: bytes,
+        content_type: str | None = None,
+        event: str | None = None,
+        keep: bool = True,
+    ) -> Message:
+        """Add a message to the channel, creating it, and return it with its id."""
+
+    @abstractmethod
+    async def read(
+        self, channel_id: str, *, after: Cursor, limit: int | None = None
+    ) -> History:
+        """Return the messages after the cursor, the oldest ``limit`` of them."""
+
+    @abstractmethod
+    async def heads(self, channel_ids: Sequence[str]) -> Mapping[str, Head]:
+        """Return the head of each channel, in one go."""
+
+    @abstractmethod
+    async def create(self, channel_id: str) -> None:
+        """Make the channel exist; nothing changes when it does."""
+
+    @abstractmethod
+    async def delete(self, channel_id: str) -> bool:
+        """Drop the messages, leave a mark; return whether the channel existed.
+
+        The mark is left in either case: somebody may be held on the channel.
+        """
+
+    @abstractmethod
+    async def note_requested(self, channel_id: str, seconds_ago: float) -> None:
+        """Remember when a reader last asked for the channel, if it is known."""
+
+    @abstractmethod
+    def statistics(self) -> StoreStatistics:
+        """Return what is kept now, after dropping what is due."""

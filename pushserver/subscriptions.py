@@ -1,0 +1,278 @@
+"""The one algorithm by which a reader gets every message after its cursor, once.
+
+The theory. The store is the truth, a wake-up only a hint. A reader registers, then
+makes sure that the process is in the channel's group, then reads, then waits: in
+that order (design, promise 4). Read first, and a message that comes between the
+read and the registration would wait for the next one. So:
+
+1. register (synchronously): wake-ups of the channel refresh its tail from now on;
+2. join: from now on other processes' wake-ups reach this one;
+3. read after the cursor, from the tail where it is sure, else from the store;
+4. park, in the same step of the loop in which the read turned out empty.
+
+A wake-up that is lost is made good by verification: every ``resync`` seconds the
+heads of all live channels are compared with the store. The tail is trusted only
+for so long.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Sequence
+from typing import Literal, Self
+
+from pushserver.conf import Config, get_config
+from pushserver.exceptions import StoreUnavailable
+from pushserver.hub import Hub, HubStatistics, Key, Membership
+from pushserver.live import LiveChannel
+from pushserver.messages import START, Cursor, Message
+from pushserver.stores import get_store
+from pushserver.stores.base import Head
+from pushserver.tails import Tail
+from pushserver.waiters import Delivery, Ending, Outcome, Waiter
+
+__all__ = ["Subscription", "Subscriptions", "current", "drain"]
+
+logger = logging.getLogger(__name__)
+
+_HEADS_AT_ONCE = 500  # live channels a verifying read (design, section 5)
+# Of `resync`: the next verification begins within it, so that tails stay trusted.
+_VERIFY_FROM, _VERIFY_TO = 0.7, 0.9
+
+
+class Subscriptions:
+    """All readers of one event loop."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.hub = Hub(config)
+        self.draining = False
+        self._live: dict[Key, LiveChannel] = {}
+        self._store_is_down = False
+        self.hub.spawn(self._verify_forever())
+
+    def live(self, key: Key) -> LiveChannel:
+        """Count a reader of the channel and return what its readers share.
+
+        To be paired with ``hub.leave``.
+        """
+        membership = self.hub.enter(key, lambda: self._live[key].refresh_soon())
+        live = self._live.get(key)
+        if live is None:
+            store = self.config.stores[key[0]]
+            tail = Tail(
+                START,
+                max_messages=min(store.max_messages or 100, 100),
+                message_timeout=store.message_timeout,
+                transient_timeout=2 * self.config.resync,
+            )
+            live = LiveChannel(self.hub, get_store(key[0]), membership, tail)
+            self._live[key] = live
+        return live
+
+    def drain(self) -> None:
+        """End every held reader with SHUTDOWN, and every later one that would wait."""
+        self.draining = True
+        for membership in self.hub.memberships():
+            membership.waiters.end_all(Ending.SHUTDOWN)
+
+    async def close(self) -> None:
+        """Drain, then end the hub and its tasks."""
+        self.drain()
+        await self.hub.close()
+
+    def statistics(self) -> HubStatistics:
+        """Return what the hub holds now."""
+        return self.hub.statistics()
+
+    async def _verify_forever(self) -> None:
+        try:
+            while True:
+                share = random.uniform(_VERIFY_FROM, _VERIFY_TO)
+                await asyncio.sleep(self.config.resync * share)
+                await self._verify_and_forget()
+        finally:
+            # Also when the loop ends without `close`, as a temporary one does.
+            _by_loop.pop(self.hub.loop, None)
+
+    async def _verify_and_forget(self) -> None:
+        try:
+            await self.verify()
+            await self._forget_idle()
+        except StoreUnavailable as error:
+            if not self._store_is_down:
+                logger.warning("The store is down: %s", error)
+            self._store_is_down = True
+        except Exception:
+            # A bug must not end the only thing that heals lost wake-ups.
+            logger.exception("Verifying the live channels failed")
+        else:
+            if self._store_is_down:
+                logger.warning("The store is back")
+            self._store_is_down = False
+
+    async def verify(self) -> None:
+        """Compare every live channel with its store, and heal what a wake-up missed.
+
+        Raises StoreUnavailable.
+        """
+        by_store: dict[str, list[str]] = {}
+        for alias, channel_id in self._live:
+            by_store.setdefault(alias, []).append(channel_id)
+        for alias, channel_ids in by_store.items():
+            for i in range(0, len(channel_ids), _HEADS_AT_ONCE):
+                started = self.hub.loop.time()
+                batch = channel_ids[i : i + _HEADS_AT_ONCE]
+                heads = await get_store(alias).heads(batch)
+                for channel_id, head in heads.items():
+                    live = self._live.get((alias, channel_id))
+                    if live is not None and live.compare(head, started=started):
+                        self.hub.rejoin(live.membership)
+
+    async def _forget_idle(self) -> None:
+        gone: list[Membership] = []
+
+        def forget(membership: Membership) -> None:
+            del self._live[membership.key]
+            gone.append(membership)
+
+        await self.hub.maintain(forget)
+        for membership in gone:
+            alias, channel_id = membership.key
+            ago = self.hub.loop.time() - membership.requested_at
+            await get_store(alias).note_requested(channel_id, ago)
+
+
+class Subscription:
+    """One reader's stream of messages after its cursor. Use it in a ``with``.
+
+    ``position`` is what the reader should come back with when nothing is delivered:
+    its own cursor, or where it was placed. ``gap`` says that it has lost messages
+    and was not told yet.
+    """
+
+    def __init__(
+        self,
+        subscriptions: Subscriptions,
+        key: Key,
+        cursor: Cursor | None,
+        *,
+        first_message: Literal["oldest", "newest"] | int = "oldest",
+        concurrency: Literal["broadcast", "last", "first"] = "broadcast",
+    ) -> None:
+        self.position = START if cursor is None else cursor
+        self.waiter: Waiter | None = None
+        self._subscriptions = subscriptions
+        self._key = key
+        self._from_end = first_message if cursor is None else "oldest"
+        self._concurrency = concurrency
+        self._seen = self.position  # like it, and never below what is forgotten
+        self._gap = False
+        self._live: LiveChannel
+
+    def __enter__(self) -> Self:
+        self._live = self._subscriptions.live(self._key)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self.waiter is not None:
+            self._live.membership.waiters.discard(self.waiter)
+        self._subscriptions.hub.leave(self._live.membership)
+
+    @property
+    def gap(self) -> bool:
+        return self._gap or (self.waiter is not None and self.waiter.gap)
+
+    async def begin(self, *, wait: bool = True) -> Outcome | None:
+        """Return what is there for the reader, None when there is nothing new.
+
+        Then, with ``wait``, it is parked and ``waiter`` ends with the outcome. A
+        reader that may not wait gets the Ending at once. Raises StoreUnavailable.
+        """
+        await self._subscriptions.hub.join(self._live.membership)
+        messages = await self._from_the_end() or await self._after_seen()
+        if messages:
+            return Delivery(messages, self._gap)
+        return self._park() if wait else None
+
+    async def _from_the_end(self) -> Sequence[Message]:
+        if self._from_end == "oldest":
+            return ()
+        count = 0 if self._from_end == "newest" else self._from_end
+        history = await self._live.read_all()
+        self._settle(history.head)
+        return history.messages[-count:] if count else ()
+
+    async def _after_seen(self) -> Sequence[Message]:
+        """Return the messages after what was seen; where none, it may be parked."""
+        live, resync = self._live, self._subscriptions.config.resync
+        while True:
+            found = self._in_tail()
+            if found is not None and not live.trusted(resync):
+                await live.refresh()
+                found = self._in_tail()
+            if found is not None:
+                return found
+            history = await live.read(self._seen)
+            if history.messages:
+                previous = history.messages[0].previous
+                self._gap |= self.position > START and self._seen < previous
+                return history.messages
+            self._settle(history.head)
+            if self._seen >= live.tail.newest:
+                return ()
+            # Messages came while we read: they are in the tail.
+
+    def _in_tail(self) -> Sequence[Message] | None:
+        """Return what the tail has after what was seen, None if it cannot tell."""
+        live = self._live
+        if live.head is None:
+            return None
+        if self._seen == START and not live.head.known:
+            self._seen = live.tail.newest  # nothing was ever published
+        return live.tail.after(self._seen, time.time())
+
+    def _settle(self, head: Head) -> None:
+        """Place a reader for whom the store has nothing."""
+        if not head.known:
+            # A cursor into a channel that was forgotten cannot be connected.
+            self._gap |= self.position > START
+            self.position = START
+        elif self._seen != head.newest:
+            # From the future, or all after it was dropped.
+            self._gap |= START < self.position < head.newest
+            self.position = head.newest
+        self._seen = head.newest
+
+    def _park(self) -> Outcome | None:
+        waiters = self._live.membership.waiters
+        if self._subscriptions.draining:
+            return Ending.SHUTDOWN
+        if self._concurrency == "first" and len(waiters):
+            return Ending.CONFLICT
+        if self._concurrency == "last":
+            waiters.end_all(Ending.CONFLICT)
+        self.waiter = Waiter(self._seen, gap=self._gap)
+        waiters.park(self.waiter)
+        return None
+
+
+_by_loop: dict[asyncio.AbstractEventLoop, Subscriptions] = {}
+# A forked child has none of its parent's loops.
+os.register_at_fork(after_in_child=_by_loop.clear)
+
+
+def current() -> Subscriptions:
+    """Return the subscriptions of the running loop, made at the first call."""
+    loop = asyncio.get_running_loop()
+    subscriptions = _by_loop.get(loop)
+    if subscriptions is None:
+        subscriptions = _by_loop[loop] = Subscriptions(get_config())
+    return subscriptions
+
+
+def drain() -> None:
+    """End the held readers of the running loop with SHUTDOWN; nobody waits any more."""
+    current().drain()

@@ -1,0 +1,87 @@
+"""Who in this process waits on what: no layer, no store."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from pushserver.messages import Cursor, Message
+
+__all__ = ["Delivery", "Ending", "Outcome", "Waiter", "Waiters"]
+
+
+class Ending(Enum):
+    """Why a wait ended without a message."""
+
+    DEADLINE = auto()
+    DELETED = auto()
+    CONFLICT = auto()
+    SHUTDOWN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Messages in id order, never none; ``gap`` says that some before were lost."""
+
+    messages: Sequence[Message]
+    gap: bool = False
+
+
+Outcome = Delivery | Ending
+
+
+class Waiter:
+    """What is parked for one held request. It ends once; the first end counts.
+
+    ``seen`` is the id up to which its reader knows the channel, ``gap`` that it has
+    lost something and was not told yet. ``on_end`` is called in the event loop, in
+    the middle of a fan-out: it must only schedule what it has to do.
+    """
+
+    __slots__ = ("gap", "on_end", "outcome", "seen")
+
+    def __init__(self, seen: Cursor, *, gap: bool) -> None:
+        self.seen = seen
+        self.gap = gap
+        self.outcome: Outcome | None = None
+        self.on_end: Callable[[], None] | None = None
+
+    def end(self, outcome: Outcome) -> None:
+        """Give the wait its outcome and wake who waits; no-op when it has one."""
+        if self.outcome is None:
+            self.outcome = outcome
+            if self.on_end is not None:
+                self.on_end()
+
+
+class Waiters:
+    """The waiters parked on one channel, in the order of their coming."""
+
+    __slots__ = ("_parked",)
+
+    def __init__(self) -> None:
+        self._parked: dict[Waiter, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._parked)
+
+    def __iter__(self) -> Iterator[Waiter]:
+        return iter(self._parked)
+
+    def park(self, waiter: Waiter) -> None:
+        """Add a waiter that has read the history and found nothing."""
+        self._parked[waiter] = None
+
+    def discard(self, waiter: Waiter) -> None:
+        """Remove a waiter; no-op when it is not parked."""
+        self._parked.pop(waiter, None)
+
+    def end_all(self, outcome: Outcome) -> None:
+        """End every waiter alike."""
+        for waiter in self.take():
+            waiter.end(outcome)
+
+    def take(self) -> list[Waiter]:
+        """Remove and return all waiters: from now on nobody is held."""
+        taken = list(self._parked)
+        self._parked.clear()
+        return taken
