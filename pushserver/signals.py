@@ -51,7 +51,7 @@ receivers have finished, with the same ``sender``, ``request`` and ``channel_id`
 pre_send_update: Signal = _PushSignal()
 """An update is about to be sent.
 
-``sender`` is the function that sends.
+``sender`` is None.
 
 ``channel_id``
     The id of the channel, text.
