@@ -73,23 +73,38 @@ class Answer:
 
 
 class Connection:
-    """One connection; answers are read in the order of the requests."""
+    """One connection; answers are read in the order of the requests.
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
+    It stands on a bare socket, because asyncio's streams forget what has arrived when
+    a write fails: the answer of a server that refuses a body and hangs up.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._socket = sock
+        self._peer = sock.getpeername()[:2]
+        self._arrived = bytearray()
 
     @classmethod
     async def open(cls, host: str, port: int) -> Self:
+        loop = asyncio.get_running_loop()
         async with asyncio.timeout(DEADLINE):
-            return cls(*await asyncio.open_connection(host, port))
+            family, kind, protocol, _, address = (
+                await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            )[0]
+            sock = socket.socket(family, kind, protocol)
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                await loop.sock_connect(sock, address)
+                return cls(sock)
+            except BaseException:
+                sock.close()
+                raise
 
     @property
     def host(self) -> str:
-        host, port = self._writer.get_extra_info("peername")[:2]
-        return f"{host}:{port}"
+        return "{}:{}".format(*self._peer)
 
     def head(
         self,
@@ -111,9 +126,8 @@ class Connection:
     async def write(self, data: bytes) -> None:
         """Send bytes; a server that has hung up shows when its answer is read."""
         with contextlib.suppress(ConnectionError):
-            self._writer.write(data)
             async with asyncio.timeout(DEADLINE):
-                await self._writer.drain()
+                await self._loop.sock_sendall(self._socket, data)
 
     async def send(
         self,
@@ -142,17 +156,24 @@ class Connection:
         await self.send(method, path, headers, body, version=version)
         return await self.answer(method)
 
+    async def told_to_continue(self) -> bool:
+        """Whether the server asks for the body that was announced."""
+        async with asyncio.timeout(DEADLINE):
+            head = await self._until(b"\r\n\r\n")
+        return head.startswith(b"HTTP/1.1 100 ")
+
     async def answer(self, method: str = "GET", *, within: float = DEADLINE) -> Answer:
         """Read the next answer, which belongs to a request of that method."""
         try:
             async with asyncio.timeout(within):
                 return await self._read_answer(method)
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise Closed(f"connection closed: {error}") from error
+        except EOFError as error:
+            message = f"closed after {bytes(self._arrived)!r}"
+            raise Closed(message) from error
 
     async def _read_answer(self, method: str) -> Answer:
         while True:
-            head = await self._reader.readuntil(b"\r\n\r\n")
+            head = await self._until(b"\r\n\r\n")
             status_line, *lines = head[:-4].decode("latin-1").split("\r\n")
             version, status, *_ = status_line.split(" ", 2)
             if int(status) >= 200:
@@ -170,50 +191,73 @@ class Connection:
         elif known.get("transfer-encoding", "").lower() == "chunked":
             body, raw = await self._read_chunks()
         elif "content-length" in known:
-            raw = body = await self._reader.readexactly(int(known["content-length"]))
+            raw = body = await self._exactly(int(known["content-length"]))
         else:
-            raw = body = await self._reader.read()
+            raw = body = await self._rest()
         return Answer(version, int(status), tuple(fields), body, head + raw)
 
     async def _read_chunks(self) -> tuple[bytes, bytes]:
         body, raw = b"", b""
         while True:
-            line = await self._reader.readuntil(b"\r\n")
-            chunk = await self._reader.readexactly(int(line.split(b";")[0], 16) + 2)
+            line = await self._until(b"\r\n")
+            chunk = await self._exactly(int(line.split(b";")[0], 16) + 2)
             raw += line + chunk
             if chunk == b"\r\n":
                 return body, raw
             body += chunk[:-2]
 
+    async def _more(self) -> None:
+        """Wait for more bytes; EOFError when there will be none."""
+        try:
+            data = await self._loop.sock_recv(self._socket, 1 << 16)
+        except ConnectionError as error:
+            raise EOFError from error
+        if not data:
+            raise EOFError
+        self._arrived += data
+
+    async def _until(self, separator: bytes) -> bytes:
+        while (end := self._arrived.find(separator)) < 0:
+            await self._more()
+        return await self._exactly(end + len(separator))
+
+    async def _exactly(self, count: int) -> bytes:
+        while len(self._arrived) < count:
+            await self._more()
+        data = bytes(self._arrived[:count])
+        del self._arrived[:count]
+        return data
+
+    async def _rest(self) -> bytes:
+        with contextlib.suppress(EOFError):
+            while True:
+                await self._more()
+        return await self._exactly(len(self._arrived))
+
     async def silent(self, seconds: float) -> bool:
         """Whether nothing comes within that time (a proof of absence needs one)."""
         try:
             async with asyncio.timeout(seconds):
-                data = await self._reader.read(1)
+                if not self._arrived:
+                    await self._more()
         except TimeoutError:
             return True
-        raise AssertionError(f"expected silence, got {data!r} ...")
+        raise AssertionError(f"expected silence, got {bytes(self._arrived)!r}")
 
     async def at_end(self) -> bool:
         """Whether the server closes the connection, with nothing more to read."""
-        try:
-            async with asyncio.timeout(DEADLINE):
-                return await self._reader.read(1) == b""
-        except ConnectionError:
-            return True
+        async with asyncio.timeout(DEADLINE):
+            return await self._rest() == b""
 
     def vanish(self) -> None:
         """Go away without a word: the peer gets a reset."""
-        sock = self._writer.get_extra_info("socket")
         # A linger of zero seconds makes close() send RST instead of FIN.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
+        linger = struct.pack("ii", 1, 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._socket.close()
 
-    async def close(self) -> None:
-        self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(DEADLINE):
-                await self._writer.wait_closed()
+    def close(self) -> None:
+        self._socket.close()
 
 
 @contextlib.asynccontextmanager
@@ -223,4 +267,4 @@ async def connect(host: str, port: int) -> AsyncIterator[Connection]:
     try:
         yield connection
     finally:
-        await connection.close()
+        connection.close()

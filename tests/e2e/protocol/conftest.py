@@ -48,10 +48,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if mark and not OTHER and (not CHOSEN or "nchan" in CHOSEN):
             names.append(_parameter("nchan", mark.kwargs.get("differs")))
         metafunc.parametrize("target", names, indirect=True)
-    for fixture in ("listening", "own_server", "mortal"):
+    # These need the process itself, so they say nothing about others.
+    own = [] if OTHER else own
+    if "counting" in metafunc.fixturenames:
+        # Plain daphne reads the whole body before it calls anybody.
+        names = [name for name in own if name != "daphne"]
+        metafunc.parametrize("counting", names, indirect=True)
+    for fixture in ("listening", "mortal"):
         if fixture in metafunc.fixturenames:
-            # These need the process itself, so they say nothing about others.
-            metafunc.parametrize(fixture, [] if OTHER else own, indirect=True)
+            metafunc.parametrize(fixture, own, indirect=True)
 
 
 class Servers:
@@ -60,11 +65,19 @@ class Servers:
     def __init__(self, factory: pytest.TempPathFactory) -> None:
         self._factory = factory
         self._running: dict[tuple[str, str], Server] = {}
+        self._broken: set[tuple[str, str]] = set()
 
     def get(self, name: str, face: str = "quiet") -> Server:
         key = name, face
+        if key in self._broken:
+            # Said once in full; hundreds of tests need not try again.
+            pytest.fail(f"{name} ({face}) does not start", pytrace=False)
         if key not in self._running:
-            self._running[key] = self._start(name, face)
+            try:
+                self._running[key] = self._start(name, face)
+            except AssertionError:
+                self._broken.add(key)
+                raise
         return self._running[key]
 
     def _start(self, name: str, face: str) -> Server:
@@ -107,8 +120,8 @@ def target(request: pytest.FixtureRequest, servers: Servers) -> Target:
 
 
 @pytest.fixture
-def own_server(request: pytest.FixtureRequest, servers: Servers) -> Server:
-    """The process behind the first face."""
+def counting(request: pytest.FixtureRequest, servers: Servers) -> Server:
+    """The process behind the first face, where bodies are counted as they arrive."""
     return servers.get(request.param)
 
 

@@ -26,7 +26,10 @@ def start(name: str, face: str = "quiet") -> Server:
         return servers.start_daphne(ROOT, APPLICATION, env=env)
     quiet = ("--log-level", "warning")
     if name == "uvicorn":
-        return servers.start_uvicorn(ROOT, APPLICATION, *quiet, env=env)
+        # It believes X-Forwarded-For itself unless told not to, and would hide from
+        # `trusted_proxies` who really connected.
+        own = ("--no-proxy-headers",) if face == "listening" else ()
+        return servers.start_uvicorn(ROOT, APPLICATION, *quiet, *own, env=env)
     return servers.start_granian(ROOT, APPLICATION, *quiet, env=env)
 
 

@@ -98,6 +98,19 @@ async def test_pipelined_behind_a_held_poll(target: Target, channel: str) -> Non
 
 
 @pytest.mark.nchan
+async def test_a_client_that_asks_first(target: Target, channel: str) -> None:
+    """`Expect: 100-continue`, as curl sends it, is answered before the body comes."""
+    async with target.connect() as connection:
+        fields = [("Content-Length", "5"), ("Expect", "100-continue")]
+        path = target.path("publish", channel)
+        await connection.write(connection.head("POST", path, fields))
+        assert await connection.told_to_continue()
+        await connection.write(b"hello")
+        assert (await connection.answer()).status == 202
+    assert (await target.poll("interval", channel)).body == b"hello"
+
+
+@pytest.mark.nchan
 async def test_http_1_0(target: Target, channel: str) -> None:
     """An HTTP/1.0 client without a Host gets an answer it can read, then the end."""
     posting = target.path("publish", channel)
@@ -135,7 +148,7 @@ async def test_clients_that_vanish_while_waiting(
             if goodbye == "reset":
                 reader.vanish()
             else:
-                await reader.close()
+                reader.close()
 
         async def nobody() -> bool:
             return await target.subscribers(channel) == 0

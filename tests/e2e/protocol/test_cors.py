@@ -25,8 +25,10 @@ def is_open_to(answer: Answer, value: str) -> bool:
 
 
 def is_closed(answer: Answer) -> bool:
-    return not any(
-        name.lower().startswith("access-control-allow") for name, _ in answer.fields
+    """Whether no page may read it: methods and headers alone permit nothing."""
+    return not (
+        answer.all("Access-Control-Allow-Origin")
+        or answer.all("Access-Control-Allow-Credentials")
     )
 
 

@@ -32,7 +32,12 @@ async def test_an_empty_body_is_a_message(target: Target, channel: str) -> None:
 @pytest.mark.nchan
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", 'application/json; charset="utf-8"', "x", "text/html;a=b;c=%0d%0a"],
+    [
+        "text/plain",
+        'application/json; charset="utf-8"',
+        "x",
+        "text/html;a=b;c=%0d%0a",
+    ],
 )
 async def test_the_content_type_is_kept(
     target: Target, channel: str, content_type: str
@@ -82,6 +87,16 @@ async def test_201_and_202_are_exact(target: Target, channel: str) -> None:
             cursor = second.cursor
             statuses += [held.status, between.status]
     assert statuses == [201, 202] * 10
+
+
+async def test_a_post_tells_the_position(target: Target, channel: str) -> None:
+    """The answer's ETag is the one readers will see, with how many were held."""
+    async with target.holding("long", channel, 3) as readers:
+        sent = await target.publish(channel)
+        answers = [await reader.answer() for reader in readers]
+    assert {answer["ETag"] for answer in answers} == {sent["ETag"]}
+    assert sent["X-Push-Held"] == "3"
+    assert (await target.publish(channel))["X-Push-Held"] == "0"
 
 
 @pytest.mark.nchan

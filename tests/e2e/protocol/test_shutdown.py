@@ -21,7 +21,7 @@ async def test_held_polls_are_answered(mortal: Server, channel: str) -> None:
         answers = [await reader.answer() for reader in readers]
         assert time.monotonic() - started < PROMPTLY
         for reader in readers:
-            await reader.close()
+            reader.close()
         code = await stopping
     assert {answer.status for answer in answers} == {503}
     retries = [int(answer["Retry-After"]) for answer in answers]
@@ -41,7 +41,7 @@ async def test_the_503_can_be_read_and_is_not_stored(
     async with target.holding("origins", channel, headers=fields) as [reader]:
         stopping = asyncio.create_task(asyncio.to_thread(mortal.stop))
         answer = await reader.answer(within=PROMPTLY)
-        await reader.close()
+        reader.close()
         await stopping
     assert answer.status == 503
     assert answer.all("Access-Control-Allow-Origin") == ["https://two.example"]
