@@ -33,7 +33,7 @@ from typing import ClassVar
 
 from pushserver.messages import Cursor, Message
 
-__all__ = ["Head", "History", "Store", "StoreStatistics"]
+__all__ = ["Head", "History", "Store", "StoreStatistics", "reachable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,3 +121,13 @@ class Store(ABC):
     @abstractmethod
     def statistics(self) -> StoreStatistics:
         """Return what is kept now, after dropping what is due."""
+
+
+def reachable(messages: list[Message], after: Cursor) -> list[Message]:
+    """Leave out messages of waived storage that do not follow on what was read."""
+    reachable = []
+    for message in messages:
+        if message.kept or message.previous == after:
+            reachable.append(message)
+            after = message.id
+    return reachable

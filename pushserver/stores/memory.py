@@ -9,7 +9,13 @@ from threading import Lock
 from typing import ClassVar
 
 from pushserver.messages import START, Cursor, Message
-from pushserver.stores.base import Head, History, Store, StoreStatistics
+from pushserver.stores.base import (
+    Head,
+    History,
+    Store,
+    StoreStatistics,
+    reachable,
+)
 
 __all__ = ["MemoryStore"]
 
@@ -113,7 +119,7 @@ class MemoryStore(Store):
             messages = channel.messages
             found = messages[bisect_right(messages, after, key=_id_of) :]
             if channel.waived:
-                found = _reachable(found, after)
+                found = reachable(found, after)
             return History(
                 messages=tuple(found[:limit]),
                 head=self._head(channel),
@@ -233,13 +239,3 @@ class MemoryStore(Store):
             del self._channels[channel_id]
             self._aging.pop(channel_id, None)
             most = most and most - 1
-
-
-def _reachable(messages: list[Message], after: Cursor) -> list[Message]:
-    """Leave out the messages of waived storage that do not follow on each other."""
-    reachable = []
-    for message in messages:
-        if message.kept or message.previous == after:
-            reachable.append(message)
-            after = message.id
-    return reachable
