@@ -33,7 +33,7 @@ from typing import ClassVar
 
 from pushserver.messages import Cursor, Message
 
-__all__ = ["Head", "History", "Store", "StoreStatistics", "reachable"]
+__all__ = ["Head", "History", "Store", "reachable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +64,6 @@ class History:
     messages: tuple[Message, ...]
     head: Head
     complete: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreStatistics:
-    """Channels remembered, messages kept, and the bytes of their bodies."""
-
-    channels: int
-    messages: int
-    bytes: int
 
 
 class Store(ABC):
@@ -117,10 +108,6 @@ class Store(ABC):
     @abstractmethod
     async def note_requested(self, channel_id: str, seconds_ago: float) -> None:
         """Remember when a reader last asked for the channel, if it is known."""
-
-    @abstractmethod
-    def statistics(self) -> StoreStatistics:
-        """Return what is kept now, after dropping what is due."""
 
 
 def reachable(messages: list[Message], after: Cursor) -> list[Message]:

@@ -4,6 +4,7 @@ import time
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from threading import Lock
 from typing import ClassVar
@@ -13,16 +14,24 @@ from pushserver.stores.base import (
     Head,
     History,
     Store,
-    StoreStatistics,
     reachable,
 )
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryStore", "StoreStatistics"]
 
 # How many due channels one append cleans up: more than one, so that the clean-up
 # outruns the growth, and few, so that no single append pays for 100,000.
 _SWEEP = 32
 _id_of = attrgetter("id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStatistics:
+    """Channels remembered, messages kept, and the bytes of their bodies."""
+
+    channels: int
+    messages: int
+    bytes: int
 
 
 class _Channel:
