@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
-from django.core.cache import caches
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.dispatch import Signal
@@ -189,4 +188,3 @@ def _close_connections(borrowed: set[Any]) -> None:
         except Exception:
             # The server may have dropped it; the poll has its answer all the same.
             logger.exception("Could not close the connection %s", connection.alias)
-    caches.close_all()

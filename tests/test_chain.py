@@ -24,9 +24,10 @@ from django.http import (
 )
 from django.http.response import HttpResponseBase
 from django.test import Client, RequestFactory, override_settings
-from django.urls import get_script_prefix, get_urlconf
+from django.urls import get_script_prefix, get_urlconf, set_urlconf
 from django.utils import timezone, translation
 
+from pushserver.chain import PollHandler
 from pushserver.requests import settled, through_middleware
 
 HERE = __name__
@@ -243,6 +244,7 @@ class ChangesContext(Step):
         translation.activate("de")
         timezone.activate("Asia/Tokyo")
         request.prefix_there = get_script_prefix()
+        request.urlconf_there = get_urlconf()
         return self.get_response(request)
 
 
@@ -260,11 +262,30 @@ class CountsItself(Step):
 class Waits(Step):
     entered = threading.Event()
     leave = threading.Event()
+    left = threading.Event()
 
     def __call__(self, request: Any) -> Any:
         self.entered.set()
         assert self.leave.wait(10)
+        self.left.set()
         return self.get_response(request)
+
+
+class WaitsForEver(AsyncStep):
+    entered: asyncio.Event
+
+    async def __call__(self, request: Any) -> Any:
+        self.entered.set()
+        await asyncio.Event().wait()
+
+
+class Closes(Step):
+    closed: list[str] = []
+
+    def __call__(self, request: Any) -> Any:
+        response = self.get_response(request)
+        response._resource_closers.append(lambda: self.closed.append("closed"))
+        return response
 
 
 urlpatterns: list[Any] = []
@@ -283,10 +304,12 @@ def finished() -> Iterator[list[str]]:
     """The starts and ends of requests that Django's signals tell of."""
     seen: list[str] = []
 
-    def start(**kwargs: Any) -> None:
+    def start(sender: Any, **kwargs: Any) -> None:
+        assert sender is PollHandler
         seen.append("started")
 
-    def end(**kwargs: Any) -> None:
+    def end(sender: Any, **kwargs: Any) -> None:
+        assert sender is PollHandler
         seen.append("finished")
 
     request_started.connect(start)
@@ -612,6 +635,7 @@ async def test_the_chain_is_made_once_for_each_settings(database: None) -> None:
 @override_settings(MIDDLEWARE=[f"{HERE}.ChangesContext"])
 async def test_what_middleware_activates_ends_with_it() -> None:
     """Language, time zone, URLconf and script prefix of the caller stay put."""
+    set_urlconf(HERE)
     before = (
         translation.get_language(),
         timezone.get_current_timezone_name(),
@@ -620,6 +644,7 @@ async def test_what_middleware_activates_ends_with_it() -> None:
     )
     request: Any = await ask(path="/site/updates/room", root_path="/site")
     assert request.prefix_there == "/site/"
+    assert request.urlconf_there == "tests.settings"
     assert request.path_info == "/updates/room"
     assert before == (
         translation.get_language(),
@@ -653,14 +678,41 @@ async def test_a_pass_can_be_cancelled(finished: list[str]) -> None:
     """A poll that is cancelled stops at once; the pass tidies up behind it."""
     Waits.entered.clear()
     Waits.leave.clear()
+    Waits.left.clear()
     poll = asyncio.create_task(through_middleware(a_scope()))
     await asyncio.to_thread(Waits.entered.wait, 10)
     poll.cancel()
     with pytest.raises(asyncio.CancelledError):
         await poll
+    assert not Waits.left.is_set()
     Waits.leave.set()
     await settled()
     assert finished == ["started", "finished"]
+
+
+@override_settings(MIDDLEWARE=[f"{HERE}.WaitsForEver"])
+async def test_a_cancelled_pass_goes_no_further(finished: list[str]) -> None:
+    """Async middleware is told that the poll was cancelled."""
+    WaitsForEver.entered = asyncio.Event()
+    poll = asyncio.create_task(through_middleware(a_scope()))
+    await WaitsForEver.entered.wait()
+    poll.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await poll
+    await settled()  # would never end
+    assert finished == ["started", "finished"]
+
+
+@pytest.mark.parametrize("steps", [["Closes"], ["Closes", "RaisesBefore"]])
+async def test_what_a_response_must_close_is_closed(steps: list[str]) -> None:
+    """Resources of a response that nobody gets to see are freed all the same."""
+    Closes.closed.clear()
+    with override_settings(MIDDLEWARE=[f"{HERE}.{step}" for step in steps]):
+        result: Any = await through_middleware(a_scope())
+    if isinstance(result, HttpResponseBase):
+        assert Closes.closed == []
+        result.close()
+    assert Closes.closed == ["closed"]
 
 
 def test_it_works_below_async_to_sync() -> None:
