@@ -214,6 +214,20 @@ async def test_many_channels_looked_at(target: Target, channel: str) -> None:
             assert (await connection.request("GET", path)).status == 404
 
 
+async def test_a_poll_with_a_body(target: Target, channel: str) -> None:
+    """Send a body where none belongs: it is dropped, the poll is held and answered."""
+    async with target.connect() as connection:
+        path = target.path("long", channel)
+        cursor: list[tuple[str, str]] = []
+        for number in range(2):
+            await connection.send("GET", path, cursor, b"x" * 1000)
+            await target.until_held(channel, 1)
+            assert (await target.publish(channel, b"%d" % number)).status == 201
+            answer = await connection.answer()
+            assert answer.body == b"%d" % number
+            cursor = answer.cursor
+
+
 async def test_refusals_leave_the_others_alone(target: Target, channel: str) -> None:
     """Do every wrong thing at once beside a held reader: it gets its message."""
     wrong = [

@@ -110,6 +110,7 @@ async def test_which_cursor_counts(target: Target, channel: str) -> None:
     assert (await read(event_id)).body == b"3"
     assert (await read(past, event_id)).body == b"1"
     assert (await read(event_id, past, tag)).body == b"2"
+    assert (await read(("If-Modified-Since", FUTURE_DATE), tag)).body == b"2"
 
 
 @pytest.mark.nchan(differs="Nchan wants a tag beside the date")
@@ -198,6 +199,16 @@ async def test_an_old_cursor_after_a_deletion(target: Target, channel: str) -> N
         body = b"after deletion %d" % number
         await target.publish(channel, body)
         assert (await target.poll("interval", channel, last.cursor)).body == body
+
+
+async def test_ids_grow_over_deletions(target: Target, channel: str) -> None:
+    """A channel that comes back goes on where it was, it does not start over."""
+    pairs = []
+    for number in range(5):
+        [answer] = await target.stored(channel, b"%d" % number)
+        pairs.append(tuple(map(int, answer.message_id.split("-"))))
+        await target.request("DELETE", target.path("publish", channel))
+    assert pairs == sorted(set(pairs))
 
 
 @pytest.mark.nchan
