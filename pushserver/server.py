@@ -31,7 +31,7 @@ from twisted.python.failure import Failure
 from pushserver.connection import Channel
 from pushserver.listening import listen, raise_file_limit
 
-__all__ = ["serve", "stop_serving"]
+__all__ = ["serve"]
 
 logger = logging.getLogger(__name__)
 reactor: Any = installed_reactor  # Twisted has types for some of it only
@@ -53,6 +53,7 @@ def serve(
     drain_timeout: float,
     max_body: Callable[[str], int | None],
     on_drain: Callable[[], None],
+    on_stop: Callable[[], Awaitable[None]],
     on_listening: Callable[[str, int], None],
     access_log: AccessLog,
     signal_handlers: bool = True,
@@ -62,9 +63,10 @@ def serve(
 
     `max_body` gets a decoded path and returns the most bytes a body may have
     there, None for no limit. `on_drain` is called once, in the loop, when a stop
-    begins. `on_listening` gets the real address and port, after the bind and
-    before the first request. `access_log` gets the request line, the status (None
-    when the client was gone before the answer) and the size of the answer's body.
+    begins, `on_stop` awaited when all connections are closed. `on_listening` gets
+    the real address and port, after the bind and before the first request.
+    `access_log` gets the request line, the status (None when the client was gone
+    before the answer) and the size of the answer's body.
 
     With `signal_handlers`, which needs the main thread, SIGTERM and SIGINT drain,
     and a second one cuts. Raises OSError when it cannot listen. A process can
@@ -78,24 +80,17 @@ def serve(
         drain_timeout=drain_timeout,
         max_body=max_body,
         on_drain=on_drain,
+        on_stop=on_stop,
         access_log=access_log,
         root_path=root_path,
         server_name=server_name,
     )
     if signal_handlers:
+        call_soon = reactor._asyncioEventloop.call_soon_threadsafe
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: _from_outside(server.drain_or_stop))
+            signal.signal(number, lambda *_: call_soon(server.drain_or_stop))
     on_listening(*listener.getsockname()[:2])
     return server.run()
-
-
-def stop_serving() -> None:
-    """Cut everybody whom this process serves, if it does; from any thread."""
-    _from_outside(_stop)
-
-
-def _from_outside(call: Callable[[], object]) -> None:
-    reactor._asyncioEventloop.call_soon_threadsafe(call)
 
 
 def _stop() -> None:
@@ -115,19 +110,20 @@ class Server(DaphneServer):
         drain_timeout: float,
         max_body: Callable[[str], int | None],
         on_drain: Callable[[], None],
+        on_stop: Callable[[], Awaitable[None]],
         access_log: AccessLog,
         **options: Any,
     ) -> None:
         super().__init__(application, endpoints=[repr(listener)], **options)
         self.listener, self.drain_timeout = listener, drain_timeout
-        self.max_body, self.on_drain, self.access_log = max_body, on_drain, access_log
+        self.max_body, self.access_log = max_body, access_log
+        self.on_drain, self.on_stop = on_drain, on_stop
         self.draining = self._cut = False
         self._open: set[Channel | WebSocketProtocol] = set()
         self._running: set[asyncio.Task[None]] = set()
 
     def run(self) -> bool:
         """Serve until stopped; False if somebody had to be cut off."""
-        loop = reactor._asyncioEventloop
         self.connections: dict[Any, dict[str, Any]] = {}
         self.http_factory = Factory(self)
         self.ws_factory = WebSocketFactory(self, server=self.server_name)
@@ -147,7 +143,7 @@ class Server(DaphneServer):
         self.listener.close()  # Twisted has a copy
         reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
         reactor.run(installSignalHandlers=False)
-        loop.run_until_complete(_bury(asyncio.all_tasks(loop)))
+        reactor._asyncioEventloop.run_until_complete(self._end())
         return not self._cut
 
     def connection_opened(self, connection: "Channel | WebSocketProtocol") -> None:
@@ -189,11 +185,9 @@ class Server(DaphneServer):
         """Begin to drain; stop at once when that is under way."""
         if self.draining:
             _stop()
-        else:
-            self.drain()
-
-    def drain(self) -> None:
+            return
         self.draining = True
+        self._deadline = time.monotonic() + self.drain_timeout
         self._port.stopListening()
         reactor.callLater(self.drain_timeout, self._out_of_time)
         self.on_drain()
@@ -220,6 +214,14 @@ class Server(DaphneServer):
         self._cut = bool(self._open or self._running)
         return Deferred.fromFuture(asyncio.ensure_future(_bury(self._running)))
 
+    async def _end(self) -> None:
+        left = 0.0 if self._cut else self._deadline - time.monotonic()
+        try:
+            await asyncio.wait_for(self.on_stop(), max(left, CANCEL_GRACE))
+        except TimeoutError:
+            self._cut = True
+        await _bury(asyncio.all_tasks() - {asyncio.current_task()})
+
 
 async def _bury(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel the tasks and give them a moment to end."""
@@ -232,10 +234,6 @@ async def _bury(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 class Request(WebRequest):
     """One request; hands its connection over when it becomes a WebSocket."""
-
-    channel: Channel
-    server: Server
-    limit: int | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -137,6 +137,12 @@ def on_drain() -> None:
             news.set_result(None)
 
 
+async def on_stop() -> None:
+    tell("got", "stop")
+    await asyncio.sleep(float(os.environ.get("STOP_TAKES", "0")))
+    tell("got", "stopped")
+
+
 def main(port: str, drain_timeout: str) -> None:
     from pushserver.server import serve
 
@@ -148,6 +154,7 @@ def main(port: str, drain_timeout: str) -> None:
         drain_timeout=float(drain_timeout),
         max_body=lambda path: LIMIT if path.startswith("/limited") else None,
         on_drain=on_drain,
+        on_stop=on_stop,
         on_listening=lambda host, port: tell("listening", host, port),
         access_log=lambda line, status, size: tell("log", line, status, size),
     )

@@ -216,12 +216,13 @@ def management(
     *,
     settings: str,
     port: int,
+    host: str = "127.0.0.1",
     env: Mapping[str, str] | None = None,
 ) -> Server:
     """Start a management command exactly as given; waits for nothing."""
     command = [sys.executable, "-m", "django", *argv]
     extra = {"DJANGO_SETTINGS_MODULE": settings, **(env or {})}
-    return Server(command, cwd=project, port=port, env=extra)
+    return Server(command, cwd=project, port=port, host=host, env=extra)
 
 
 def start_daphne(

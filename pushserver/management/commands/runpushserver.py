@@ -1,6 +1,7 @@
 """``manage.py runpushserver``: the push server, alone or with all of Django."""
 
 import argparse
+import atexit
 import errno
 import logging
 import os
@@ -22,12 +23,13 @@ from django.db import connections
 from django.utils import autoreload
 from django.utils.module_loading import import_string
 
-from pushserver import sending, subscriptions
+from pushserver import reach, subscriptions
 from pushserver.asgi import push_application
 from pushserver.conf import Config, get_config
 from pushserver.forcehost import ForceHost
 from pushserver.locations import Location
-from pushserver.server import serve, stop_serving
+from pushserver.requests import settled
+from pushserver.server import serve
 
 ASGIApplication = Callable[..., Awaitable[None]]
 
@@ -42,7 +44,7 @@ BIND_ERRORS = {
 
 
 class CannotListen(CommandError):
-    """The port is taken, the address is wrong, ..."""
+    """The port is taken, the address is not ours, ..."""
 
 
 class Command(RunserverCommand):
@@ -121,17 +123,17 @@ class Command(RunserverCommand):
         if int(self.port) > 65535:
             raise CommandError(f"{self.port} is not a valid port number.")
         if options["use_reloader"] and settings.DEBUG:
-            try:
-                autoreload.run_with_reloader(self._run_in_thread, **options)
-            finally:
-                stop_serving()
+            autoreload.run_with_reloader(self._run_in_thread, **options)
         elif not self._run_in_main_thread(**options):
-            # A thread of the project does not return, and Python would wait for it.
+            # Whoever was cut off may have a thread, and Python would wait for it.
             self._exit(0)
 
     def _run_in_main_thread(self, **options: Any) -> bool:
         try:
             return self.serve(options)
+        except CannotListen as error:
+            # Django puts the name of the class in front of the text.
+            raise CommandError(str(error)) from None
         except KeyboardInterrupt:
             # While it started; from then on Ctrl-C makes the server drain.
             return True
@@ -149,7 +151,8 @@ class Command(RunserverCommand):
                 self._exit(1)
 
     def _exit(self, code: int) -> Never:
-        # sys.exit() neither works in a thread nor does it leave threads behind.
+        # sys.exit() does not work in a thread, and waits for other threads.
+        atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -174,6 +177,7 @@ class Command(RunserverCommand):
                 drain_timeout=config.drain_timeout,
                 max_body=partial(max_body, everything=options["allrequests"]),
                 on_drain=subscriptions.drain,
+                on_stop=stop,
                 on_listening=partial(self.on_listening, options),
                 access_log=log_access,
                 signal_handlers=not (options["use_reloader"] and settings.DEBUG),
@@ -205,7 +209,7 @@ class Command(RunserverCommand):
         return application
 
     def on_listening(self, options: dict[str, Any], host: str, port: int) -> None:
-        sending.serve_here(addresses=[(host, port)])
+        reach.serve_here(addresses=[(host, port)])
         config = get_config()
         url = f"http://{_netloc(host, port)}"
         lines = [
@@ -240,6 +244,12 @@ def _project() -> ASGIApplication:
     return application
 
 
+async def stop() -> None:
+    """Let the receivers of the last signals finish, then end the hub."""
+    await settled()
+    await subscriptions.current().close()
+
+
 def max_body(path: str, *, everything: bool) -> int | None:
     """Return the most bytes that a body for this path may have, None for any."""
     config = get_config()
@@ -255,8 +265,11 @@ def log_access(request_line: str, status: int | None, size: int) -> None:
     level = logging.INFO
     if status is not None and status >= 400:
         level = logging.ERROR if status >= 500 else logging.WARNING
-    # Django's formatter takes its colour from status_code.
-    extra = {} if status is None else {"status_code": status}
+    # For Django's formatter: the colour, and a time without its milliseconds.
+    extra = {
+        "status_code": status,
+        "server_time": f"{datetime.now():%d/%b/%Y %H:%M:%S}",
+    }
     logger.log(level, '"%s" %s %s', request_line, status or "-", size, extra=extra)
 
 
