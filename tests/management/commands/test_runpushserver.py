@@ -349,7 +349,8 @@ def test_ipv6(tmp_path):
     with management(project, argv, settings=SITE, port=port, host="::1") as server:
         server.wait_listening()
         assert server.request("GET", "/nothing").status == 404
-        assert f"http://[::1]:{port}/updates/<channel>" in server.stdout
+        said = f"http://[::1]:{port}/updates/<channel>"
+        wait_until(lambda: said in server.stdout)
 
 
 def test_thread_that_hangs(tmp_path):
