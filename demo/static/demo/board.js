@@ -49,8 +49,7 @@ function person(name, pages) {
   const item = document.createElement("li");
   const avatar = document.createElement("span");
   avatar.className = "avatar";
-  avatar.ariaHidden = "true";
-  avatar.textContent = name ? name[0].toUpperCase() : "";
+  avatar.dataset.letter = name.slice(0, 1);
   const who = document.createElement("span");
   who.textContent = name || (pages === 1 ? "a guest" : `${pages} guests`);
   const detail = document.createElement("small");
