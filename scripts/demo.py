@@ -1,12 +1,11 @@
 """Set up and start the demo site. Run by `make run`."""
 
 import os
-import subprocess
 import sys
 
 from scripts import interpreters
 from scripts.environments import environment
-from scripts.stages import ROOT, Failure
+from scripts.stages import ROOT, Failure, run
 
 ADDRESS = "127.0.0.1:8000"
 
@@ -14,10 +13,10 @@ ADDRESS = "127.0.0.1:8000"
 def main() -> None:
     try:
         python = environment(interpreters.find()[-1], ROOT / ".venv")
+        manage = [str(python), str(ROOT / "manage.py")]
+        run(*manage, "demo_setup")
     except Failure as failure:
         sys.exit(str(failure))
-    manage = [str(python), str(ROOT / "manage.py")]
-    subprocess.run([*manage, "demo_setup"], cwd=ROOT, check=True)
     os.chdir(ROOT)
     # The server takes the place of this process, so that Ctrl-C reaches only it.
     command = [*manage, "runpushserver", "--allrequests", ADDRESS]
