@@ -7,10 +7,8 @@ from scripts import interpreters
 from scripts.environments import environment
 from scripts.stages import ROOT, Failure, run
 
-ADDRESS = "127.0.0.1:8000"
 
-
-def main() -> None:
+def main(address: str) -> None:
     try:
         python = environment(interpreters.find()[-1], ROOT / ".venv")
         manage = [str(python), str(ROOT / "manage.py")]
@@ -19,9 +17,9 @@ def main() -> None:
         sys.exit(str(failure))
     os.chdir(ROOT)
     # The server takes the place of this process, so that Ctrl-C reaches only it.
-    command = [*manage, "runpushserver", "--allrequests", ADDRESS]
+    command = [*manage, "runpushserver", "--allrequests", address]
     os.execv(command[0], command)  # noqa: S606 (no shell is what we want)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])
