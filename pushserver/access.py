@@ -35,7 +35,7 @@ def check_host(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None
         (b"x-forwarded-host", "HTTP_X_FORWARDED_HOST"),
         (b"x-forwarded-port", "HTTP_X_FORWARDED_PORT"),
     ):
-        if (value := headers.get(name)) is not None:
+        if value := headers.get(name):  # granian adds an empty Host where there is none
             request.META[key] = value.decode("latin-1")
     request.get_host()
 
