@@ -85,7 +85,7 @@ async def test_websockets_go_through_untouched() -> None:
     project = Project()
     receive, send = parts()
     for path in ("/chat", "/updates/room"):
-        scope = {"type": "websocket", "path": path, "headers": []}
+        scope: dict[str, Any] = {"type": "websocket", "path": path, "headers": []}
         await push_application(project)(scope, receive, send)
         assert project.calls[-1][0] is scope
         assert project.calls[-1][1:] == (receive, send)
