@@ -67,7 +67,7 @@ def test_hosts_are_judged_as_django_does(host: str, ours: bool) -> None:
     ],
 )
 def test_a_client_that_names_no_host(server: Any, ours: bool) -> None:
-    """HTTP/1.0 has no Host (granian: an empty one): then the server's address counts."""
+    """No Host, as in HTTP/1.0 (granian: an empty one): the server's address counts."""
     assert host_is_ours(server) is ours
     assert host_is_ours(server, host="") is ours
 
