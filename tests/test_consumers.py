@@ -554,9 +554,7 @@ async def test_a_server_that_shows_no_raw_path(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-@pytest.mark.parametrize(
-    "host", ["evil.example", "testserver:x", "a b", "", "@", "[::"]
-)
+@pytest.mark.parametrize("host", ["evil.example", "testserver:x", "a b", "@", "[::"])
 async def test_a_host_that_is_not_ours_is_refused(
     serve: Serve, method: str, host: str
 ) -> None:
