@@ -28,35 +28,15 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_laye
 from pushserver.conf import Config
 from pushserver.messages import Cursor
 from pushserver.names import group_name
-from pushserver.waiters import Waiters
+from pushserver.waiters import Key, Membership
 
 __all__ = ["Hub", "HubStatistics", "Key", "Membership", "hub_of", "running_hubs"]
 
 logger = logging.getLogger(__name__)
 
-Key = tuple[str, str]
-"""What names a channel within a process: its store's alias and its id."""
-
-_RECEIVE_AGAIN = 1.0  # seconds to the next try when the layer's receive fails
-
-
-class Membership:
-    """One channel that has, or just had, readers on this hub's loop."""
-
-    __slots__ = ("changing", "group", "joined_at", "key", "left_at", "on_wakeup",
-                 "readers", "requested_at", "waiters")  # fmt: skip
-
-    def __init__(self, key: Key, on_wakeup: Callable[[], None]) -> None:
-        self.key = key
-        self.group = group_name(*key)
-        self.on_wakeup = on_wakeup
-        self.waiters = Waiters()
-        self.readers = 0
-        self.requested_at = 0.0  # when a reader last came
-        self.left_at = 0.0  # when the last reader left
-        self.joined_at: float | None = None  # None while we are not in the group
-        # The join or leave under way: one at a time, or the layer might swap them.
-        self.changing: asyncio.Task[None] | None = None
+_TRY_AGAIN = 1.0  # seconds to the next try when the layer does not deliver
+# Joins and leaves at the same time: a Redis that is back shall not meet thousands.
+_CHANGES_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +57,11 @@ class Hub:
         self._layer = _make_layer(config.layer)
         self._members: dict[Key, Membership] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._inbox: asyncio.Future[str] = self.loop.create_future()
+        self._changes = asyncio.Semaphore(_CHANGES_AT_ONCE)
+        self._inbox: asyncio.Task[str] = self.spawn(self._open_inbox())
         _hubs[self.loop] = self
-        self.spawn(self._listen())
+        # Also when the loop ends without `close`, as a temporary one does.
+        self.spawn(self._listen()).add_done_callback(self._unregister)
 
     # Membership, for subscriptions.
 
@@ -102,46 +84,42 @@ class Hub:
         A failure is logged, not raised: the store is the truth, and verification
         tries again.
         """
-        for _ in range(2):  # what is under way may be a leave: then once more
-            if membership.joined_at is not None:
-                return
-            self.rejoin(membership)
-            if membership.changing is not None:
-                # Shielded, because others wait for the same task.
-                await asyncio.shield(membership.changing)
+        # Shielded, because others wait for the same task.
+        if membership.leaving:
+            await asyncio.shield(self.rejoin(membership))
+        if membership.joined_at is None:
+            await asyncio.shield(self.rejoin(membership))
 
-    def rejoin(self, membership: Membership) -> None:
-        """Enter the group again, soon: a wake-up did not reach us."""
+    def rejoin(self, membership: Membership) -> asyncio.Task[None]:
+        """Enter the group again, soon, unless a change is under way; return that."""
         if membership.changing is None:
             membership.changing = self.spawn(self._join(membership))
+        return membership.changing
 
     def leave(self, membership: Membership) -> None:
         """Take back one ``enter``; the group is left after ``linger`` seconds."""
         membership.readers -= 1
         membership.left_at = self.loop.time()
 
-    async def maintain(self, on_gone: Callable[[Membership], None]) -> None:
-        """Renew memberships, and leave the groups that nobody uses any more.
+    def maintain(self, on_gone: Callable[[Membership], None]) -> None:
+        """Renew memberships, and leave the groups that nobody uses any more, soon.
 
         To be called every few seconds by whoever owns the hub. ``on_gone`` is called
         in the same step of the loop in which a channel is forgotten.
         """
         now = self.loop.time()
-        renew_after = getattr(self._layer, "group_expiry", 86_400) / 3
+        renew_after = (getattr(self._layer, "group_expiry", None) or 86_400) / 3
         for membership in self.memberships():
+            joined_at = membership.joined_at
             if membership.changing is not None:
                 continue
-            if membership.readers == 0:
-                if now - membership.left_at >= self._config.linger:
-                    membership.changing = self.spawn(self._part(membership))
-                    await asyncio.shield(membership.changing)
-                    if membership.readers == 0:  # nobody came meanwhile
-                        del self._members[membership.key]
-                        on_gone(membership)
-            elif (
-                membership.joined_at is None or now - membership.joined_at > renew_after
-            ):
-                self.rejoin(membership)
+            if membership.readers:
+                if joined_at is None or now - joined_at > renew_after:
+                    self.rejoin(membership)
+            elif now - membership.left_at >= self._config.linger:
+                # From here on a reader that comes back has to join again.
+                membership.joined_at, membership.leaving = None, True
+                membership.changing = self.spawn(self._forget(membership, on_gone))
 
     def memberships(self) -> list[Membership]:
         """Return the channels of this hub as they are now."""
@@ -207,34 +185,49 @@ class Hub:
 
     async def close(self) -> None:
         """Leave everything and end every task of the hub."""
-        _hubs.pop(self.loop, None)
-        for membership in self.memberships():
-            await self._part(membership)
+        self._unregister()
+        await asyncio.gather(*(self._part(each) for each in self.memberships()))
         self._members.clear()
-        tasks = list(self._tasks)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _unregister(self, *_: object) -> None:
+        if _hubs.get(self.loop) is self:
+            del _hubs[self.loop]
+
+    async def _open_inbox(self) -> str:
+        while True:
+            try:
+                async with asyncio.timeout(self._config.redis_timeout):
+                    return str(await self._layer.new_channel("pushserver."))
+            except Exception as error:  # whatever a layer raises
+                logger.warning("The channel layer gives no inbox: %r", error)
+                await asyncio.sleep(_TRY_AGAIN)
 
     async def _listen(self) -> None:
-        try:
-            self._inbox.set_result(await self._layer.new_channel("pushserver."))
-            while True:
-                try:
-                    message = await self._layer.receive(self._inbox.result())
-                except Exception as error:  # whatever a layer raises
+        inbox = await self._inbox
+        delivers = True
+        while True:
+            try:
+                message = await self._layer.receive(inbox)
+            except Exception as error:  # whatever a layer raises
+                if delivers:
                     logger.warning("The channel layer does not deliver: %r", error)
-                    await asyncio.sleep(_RECEIVE_AGAIN)
-                else:
-                    self.wake((message["store"], message["channel"]))
-        finally:
-            # Also when the loop ends without `close`, as a temporary one does.
-            _hubs.pop(self.loop, None)
+                delivers = False
+                await asyncio.sleep(_TRY_AGAIN)
+                continue
+            if not delivers:
+                logger.warning("The channel layer delivers again")
+            delivers = True
+            # Whatever else came here must not end the inbox.
+            self.wake((message.get("store", ""), message.get("channel", "")))
 
     async def _join(self, membership: Membership) -> None:
         try:
-            async with asyncio.timeout(self._config.redis_timeout):
-                await self._layer.group_add(membership.group, await self._inbox)
+            async with asyncio.timeout(self._config.redis_timeout), self._changes:
+                inbox = await asyncio.shield(self._inbox)
+                await self._layer.group_add(membership.group, inbox)
             membership.joined_at = self.loop.time()
         except Exception as error:  # whatever a layer raises
             membership.joined_at = None
@@ -242,15 +235,24 @@ class Hub:
         finally:
             membership.changing = None
 
-    async def _part(self, membership: Membership) -> None:
-        membership.joined_at = None
+    async def _forget(
+        self, membership: Membership, on_gone: Callable[[Membership], None]
+    ) -> None:
         try:
-            async with asyncio.timeout(self._config.redis_timeout):
-                await self._layer.group_discard(membership.group, await self._inbox)
+            await self._part(membership)
+        finally:
+            membership.changing, membership.leaving = None, False
+        if membership.readers == 0:  # nobody came meanwhile
+            del self._members[membership.key]
+            on_gone(membership)
+
+    async def _part(self, membership: Membership) -> None:
+        try:
+            async with asyncio.timeout(self._config.redis_timeout), self._changes:
+                inbox = await asyncio.shield(self._inbox)
+                await self._layer.group_discard(membership.group, inbox)
         except Exception as error:  # whatever a layer raises; the group expires
             logger.debug("Could not leave a group of the channel layer: %r", error)
-        finally:
-            membership.changing = None
 
 
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
@@ -271,5 +273,16 @@ def running_hubs() -> list[Hub]:
 def _make_layer(alias: str) -> BaseChannelLayer:
     if alias in channel_layers:
         return channel_layers.make_backend(alias)
-    # Nothing is configured: a layer for this loop alone, with room for a burst.
-    return InMemoryChannelLayer(capacity=10_000)
+    return _OwnLayer(capacity=10_000)
+
+
+class _OwnLayer(InMemoryChannelLayer):
+    """The layer where none is configured: for this loop alone, with room for a burst.
+
+    The original looks for expired members of every group at every message, which
+    costs milliseconds with thousands of channels. Here the only member is the inbox,
+    which is always being read, and leaves each group itself.
+    """
+
+    def _clean_expired(self) -> None:
+        pass

@@ -24,7 +24,8 @@ class LiveChannel:
     The tail grows only by ``refresh``, which reads after the tail's newest id, one
     read at a time. So it is contiguous, and a waiter that has seen the tail's newest
     misses nothing that comes after. ``verified_at`` is the loop's time at which the
-    last read began that found the tail to be all there was.
+    last read began that found the tail to be all there was. ``known`` says whether
+    the store knew the channel; None before the first read.
     """
 
     def __init__(
@@ -32,8 +33,9 @@ class LiveChannel:
     ) -> None:
         self.membership = membership
         self.tail = empty_tail
-        self.head: Head | None = None  # as last read; None before the first read
+        self.known: bool | None = None
         self.verified_at = float("-inf")
+        self._deleted = START  # the highest mark that was ever read
         self._hub = hub
         self._store = store
         self._channel_id = membership.key[1]
@@ -69,80 +71,107 @@ class LiveChannel:
         return await self._store.read(self._channel_id, after=START)
 
     async def refresh(self) -> None:
-        """Bring the tail up to date. Raises StoreUnavailable."""
-        await asyncio.shield(self._start_refresh())
+        """Bring the tail up to date by a read that begins from now on.
+
+        Raises StoreUnavailable.
+        """
+        under_way = self._refreshing
+        self.refresh_soon()
+        if under_way is not None:
+            await asyncio.shield(under_way)
+        if self._refreshing is not None:
+            await asyncio.shield(self._refreshing)
 
     def refresh_soon(self) -> None:
-        """Have the tail brought up to date; a read under way is followed by another."""
-        self._start_refresh()
+        """Have the tail brought up to date; a read under way is followed by another.
 
-    def _start_refresh(self) -> asyncio.Task[None]:
+        Before the first read that is left to whoever reads first.
+        """
         self._again = True
-        if self._refreshing is None:
+        if self._refreshing is None and self.known is not None:
             self._refreshing = self._hub.spawn(self._refresh())
             self._refreshing.add_done_callback(_log_failure)
-        return self._refreshing
 
     async def _refresh(self) -> None:
         try:
-            while self._again:
-                self._again = False
-                before = self.head
-                if before is None:
-                    continue  # nobody has read yet: the first one will look itself
-                started = self._hub.loop.time()
-                history = await self._store.read(
-                    self._channel_id, after=self.tail.newest, limit=_READ_LIMIT
-                )
-                self.head = history.head
-                self._absorb(history, before)
-                if history.complete:
-                    self.verified_at = started
-                else:
-                    self._again = True
+            self._again = False
+            while not await self._read_on():
+                pass
         finally:
             self._refreshing = None
+        if self._again:
+            self.refresh_soon()
+
+    async def _read_on(self) -> bool:
+        """Read after the tail; return whether that was all."""
+        started = self._hub.loop.time()
+        history = await self._store.read(
+            self._channel_id, after=self.tail.newest, limit=_READ_LIMIT
+        )
+        was_known = bool(self.known)
+        self._learn(history.head)
+        fresh = self.tail.extend(history.messages)
+        if fresh:
+            self._deliver(fresh, known=was_known)
+        elif history.head.newest > self.tail.newest:
+            self._move(history.head.newest, lost=history.head.known)
+        if history.complete:
+            self.verified_at = started
+        return history.complete
 
     async def _read(self, after: Cursor) -> History:
         started = self._hub.loop.time()
         history = await self._store.read(
             self._channel_id, after=after, limit=_READ_LIMIT
         )
-        if self.head is None:
-            # The first read founds the tail: on what it found when that is all.
-            found = history.messages if history.complete else ()
-            self.tail.clear(found[0].previous if found else history.head.newest)
-            self.tail.extend(found)
-            self.head = history.head
-            self.verified_at = started
-        elif history.head.newest > self.tail.newest:
+        head = history.head
+        if self.known is not None:
+            self._learn(head)
+            if head.newest > self.tail.newest:
+                self.refresh_soon()
+            return history
+        # The first read founds the tail: on what it found when that is all.
+        found = history.messages if history.complete else ()
+        self.tail.clear(found[0].previous if found else head.newest)
+        self.tail.extend(found)
+        self._learn(head)
+        self.verified_at = started
+        if self._again:
+            # Woken meanwhile: perhaps by a message that this read did not see.
             self.refresh_soon()
         return history
 
     # Waking.
 
     def compare(self, head: Head, *, started: float) -> bool:
-        """Verify the tail against the store's head; say whether something was missed.
+        """Verify the tail against the store's head; say whether a wake-up was missed.
 
         ``started`` is the loop's time before the head was asked for.
         """
-        if self.head is None:
+        if self.known is None:
             return False
-        if head.newest <= self.tail.newest and head.deleted <= self.head.deleted:
-            self.verified_at = max(started, self.verified_at)
-            return False
-        self.refresh_soon()
-        return head.known
+        if head.deleted > self._deleted or (
+            head.known and head.newest > self.tail.newest
+        ):
+            missed = self._refreshing is None  # else one has come in time
+            self.refresh_soon()
+            return missed
+        if head.newest > self.tail.newest:
+            # Nothing was published; only others were forgotten, below this id.
+            self._move(head.newest, lost=False)
+        self._learn(head)
+        self.verified_at = max(started, self.verified_at)
+        return False
 
-    def _absorb(self, history: History, before: Head) -> None:
-        if history.head.deleted > before.deleted:
-            self.membership.waiters.end_all(Ending.DELETED)
-            self.tail.clear(self.tail.newest)
-        fresh = self.tail.extend(history.messages)
-        if fresh:
-            self._deliver(fresh, known=before.known)
-        elif history.head.newest > self.tail.newest:
-            self._move(history.head.newest, lost=history.head.known)
+    def _learn(self, head: Head) -> None:
+        """Take note of what the store says, in whatever order its answers come."""
+        if head.deleted > self._deleted:
+            self._deleted = head.deleted
+            if self.known is not None:
+                self.membership.waiters.end_all(Ending.DELETED)
+                self.tail.clear(self.tail.newest)
+        if head.newest >= self.tail.newest:
+            self.known = head.known
 
     def _deliver(self, fresh: Sequence[Message], *, known: bool) -> None:
         everything = Delivery(fresh)

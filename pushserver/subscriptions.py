@@ -20,7 +20,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Self
 
 from pushserver.conf import Config, get_config
@@ -40,36 +40,47 @@ logger = logging.getLogger(__name__)
 _HEADS_AT_ONCE = 500  # live channels a verifying read (design, section 5)
 # Of `resync`: the next verification begins within it, so that tails stay trusted.
 _VERIFY_FROM, _VERIFY_TO = 0.7, 0.9
+# After the start: who comes back from an empty channel with 0-0 has waited for its
+# first message, of waived storage too; who comes without a cursor has not.
+_BACK_AT_START = Cursor(0, 1)
+# Reads that find nothing while the tail knows better. The second may share an older
+# one; the third began after the tail had grown: then the store has lost what it had.
+_MOST_READS = 3
 
 
 class Subscriptions:
-    """All readers of one event loop."""
+    """All readers of one event loop. ``clock`` gives seconds since 1970."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self.config = config
+        self.clock = clock
         self.hub = Hub(config)
         self.draining = False
         self._live: dict[Key, LiveChannel] = {}
-        self._store_is_down = False
-        self.hub.spawn(self._verify_forever())
+        self._verifying: set[str] = set()  # stores that are being asked
+        self._down: set[str] = set()  # and those that did not answer
+        # Also when the loop ends without `close`, as a temporary one does.
+        self.hub.spawn(self._verify_forever()).add_done_callback(self._unregister)
 
     def live(self, key: Key) -> LiveChannel:
         """Count a reader of the channel and return what its readers share.
 
         To be paired with ``hub.leave``.
         """
+        if live := self._live.get(key):
+            self.hub.enter(key, live.refresh_soon)
+            return live
+        store, config = get_store(key[0]), self.config.stores[key[0]]
+        tail = Tail(
+            START,
+            max_messages=min(config.max_messages or 100, 100),
+            message_timeout=config.message_timeout,
+            transient_timeout=2 * self.config.resync,
+        )
         membership = self.hub.enter(key, lambda: self._live[key].refresh_soon())
-        live = self._live.get(key)
-        if live is None:
-            store = self.config.stores[key[0]]
-            tail = Tail(
-                START,
-                max_messages=min(store.max_messages or 100, 100),
-                message_timeout=store.message_timeout,
-                transient_timeout=2 * self.config.resync,
-            )
-            live = LiveChannel(self.hub, get_store(key[0]), membership, tail)
-            self._live[key] = live
+        live = self._live[key] = LiveChannel(self.hub, store, membership, tail)
         return live
 
     def drain(self) -> None:
@@ -88,40 +99,25 @@ class Subscriptions:
         return self.hub.statistics()
 
     async def _verify_forever(self) -> None:
-        try:
-            while True:
-                share = random.uniform(_VERIFY_FROM, _VERIFY_TO)
-                await asyncio.sleep(self.config.resync * share)
-                await self._verify_and_forget()
-        finally:
-            # Also when the loop ends without `close`, as a temporary one does.
-            _by_loop.pop(self.hub.loop, None)
+        while True:
+            share = random.uniform(_VERIFY_FROM, _VERIFY_TO)
+            await asyncio.sleep(self.config.resync * share)
+            self._verify_soon()
+            self.hub.maintain(self._forget)
 
-    async def _verify_and_forget(self) -> None:
-        try:
-            await self.verify()
-            await self._forget_idle()
-        except StoreUnavailable as error:
-            if not self._store_is_down:
-                logger.warning("The store is down: %s", error)
-            self._store_is_down = True
-        except Exception:
-            # A bug must not end the only thing that heals lost wake-ups.
-            logger.exception("Verifying the live channels failed")
-        else:
-            if self._store_is_down:
-                logger.warning("The store is back")
-            self._store_is_down = False
-
-    async def verify(self) -> None:
-        """Compare every live channel with its store, and heal what a wake-up missed.
-
-        Raises StoreUnavailable.
-        """
+    def _verify_soon(self) -> None:
         by_store: dict[str, list[str]] = {}
         for alias, channel_id in self._live:
             by_store.setdefault(alias, []).append(channel_id)
         for alias, channel_ids in by_store.items():
+            # Each by itself: one that is slow or down must not delay the others.
+            if alias not in self._verifying:
+                self._verifying.add(alias)
+                self.hub.spawn(self._verify(alias, channel_ids))
+
+    async def _verify(self, alias: str, channel_ids: Sequence[str]) -> None:
+        """Compare live channels with their store, and heal what a wake-up missed."""
+        try:
             for i in range(0, len(channel_ids), _HEADS_AT_ONCE):
                 started = self.hub.loop.time()
                 batch = channel_ids[i : i + _HEADS_AT_ONCE]
@@ -130,28 +126,38 @@ class Subscriptions:
                     live = self._live.get((alias, channel_id))
                     if live is not None and live.compare(head, started=started):
                         self.hub.rejoin(live.membership)
+        except StoreUnavailable as error:
+            if alias not in self._down:
+                logger.warning("The store %r is down: %s", alias, error)
+            self._down.add(alias)
+        except Exception:
+            # A bug must not end the only thing that heals lost wake-ups.
+            logger.exception("Verifying the channels of the store %r failed", alias)
+        else:
+            if alias in self._down:
+                logger.warning("The store %r is back", alias)
+            self._down.discard(alias)
+        finally:
+            self._verifying.discard(alias)
 
-    async def _forget_idle(self) -> None:
-        gone: list[Membership] = []
+    def _forget(self, membership: Membership) -> None:
+        del self._live[membership.key]
+        self.hub.spawn(self._note_requested(membership))
 
-        def forget(membership: Membership) -> None:
-            del self._live[membership.key]
-            gone.append(membership)
+    async def _note_requested(self, membership: Membership) -> None:
+        ago = self.hub.loop.time() - membership.requested_at
+        try:
+            await get_store(membership.key[0]).note_requested(membership.key[1], ago)
+        except StoreUnavailable as error:
+            logger.debug("The store did not take when a channel was read: %s", error)
 
-        await self.hub.maintain(forget)
-        for membership in gone:
-            alias, channel_id = membership.key
-            ago = self.hub.loop.time() - membership.requested_at
-            await get_store(alias).note_requested(channel_id, ago)
+    def _unregister(self, _: object) -> None:
+        if _by_loop.get(self.hub.loop) is self:
+            del _by_loop[self.hub.loop]
 
 
 class Subscription:
-    """One reader's stream of messages after its cursor. Use it in a ``with``.
-
-    ``position`` is what the reader should come back with when nothing is delivered:
-    its own cursor, or where it was placed. ``gap`` says that it has lost messages
-    and was not told yet.
-    """
+    """One reader's stream of messages after its cursor. Use it in a ``with``."""
 
     def __init__(
         self,
@@ -162,13 +168,14 @@ class Subscription:
         first_message: Literal["oldest", "newest"] | int = "oldest",
         concurrency: Literal["broadcast", "last", "first"] = "broadcast",
     ) -> None:
-        self.position = START if cursor is None else cursor
         self.waiter: Waiter | None = None
         self._subscriptions = subscriptions
         self._key = key
         self._from_end = first_message if cursor is None else "oldest"
         self._concurrency = concurrency
-        self._seen = self.position  # like it, and never below what is forgotten
+        self._position = cursor or START
+        # Like the position, and never below what is forgotten.
+        self._seen = START if cursor is None else max(cursor, _BACK_AT_START)
         self._gap = False
         self._live: LiveChannel
 
@@ -183,7 +190,18 @@ class Subscription:
 
     @property
     def gap(self) -> bool:
+        """Whether the reader has lost messages and was not told yet."""
         return self._gap or (self.waiter is not None and self.waiter.gap)
+
+    @property
+    def position(self) -> Cursor:
+        """What the reader should come back with when nothing is delivered.
+
+        Its own cursor, or where it was placed: so that it is told of a loss once.
+        """
+        if self.waiter is not None and self.waiter.gap and not self._gap:
+            return self.waiter.seen
+        return self._position
 
     async def begin(self, *, wait: bool = True) -> Outcome | None:
         """Return what is there for the reader, None when there is nothing new.
@@ -200,15 +218,18 @@ class Subscription:
     async def _from_the_end(self) -> Sequence[Message]:
         if self._from_end == "oldest":
             return ()
-        count = 0 if self._from_end == "newest" else self._from_end
         history = await self._live.read_all()
         self._settle(history.head)
-        return history.messages[-count:] if count else ()
+        # Of waived storage nothing begins: it is for who had the message before.
+        kept = [i for i, message in enumerate(history.messages) if message.kept]
+        if self._from_end == "newest" or not kept:
+            return ()
+        return history.messages[kept[-self._from_end :][0] :]
 
     async def _after_seen(self) -> Sequence[Message]:
         """Return the messages after what was seen; where none, it may be parked."""
         live, resync = self._live, self._subscriptions.config.resync
-        while True:
+        for _ in range(_MOST_READS):
             found = self._in_tail()
             if found is not None and not live.trusted(resync):
                 await live.refresh()
@@ -218,32 +239,33 @@ class Subscription:
             history = await live.read(self._seen)
             if history.messages:
                 previous = history.messages[0].previous
-                self._gap |= self.position > START and self._seen < previous
+                self._gap |= self._position > START and self._seen < previous
                 return history.messages
             self._settle(history.head)
             if self._seen >= live.tail.newest:
-                return ()
+                break
             # Messages came while we read: they are in the tail.
+        return ()
 
     def _in_tail(self) -> Sequence[Message] | None:
         """Return what the tail has after what was seen, None if it cannot tell."""
         live = self._live
-        if live.head is None:
+        if live.known is None:
             return None
-        if self._seen == START and not live.head.known:
-            self._seen = live.tail.newest  # nothing was ever published
-        return live.tail.after(self._seen, time.time())
+        if not live.known and self._seen <= _BACK_AT_START:
+            return ()  # nothing was ever published
+        return live.tail.after(self._seen, self._subscriptions.clock())
 
     def _settle(self, head: Head) -> None:
         """Place a reader for whom the store has nothing."""
         if not head.known:
             # A cursor into a channel that was forgotten cannot be connected.
-            self._gap |= self.position > START
-            self.position = START
+            self._gap |= self._position > START
+            self._position = START
         elif self._seen != head.newest:
             # From the future, or all after it was dropped.
-            self._gap |= START < self.position < head.newest
-            self.position = head.newest
+            self._gap |= START < self._position < head.newest
+            self._position = head.newest
         self._seen = head.newest
 
     def _park(self) -> Outcome | None:
@@ -254,7 +276,7 @@ class Subscription:
             return Ending.CONFLICT
         if self._concurrency == "last":
             waiters.end_all(Ending.CONFLICT)
-        self.waiter = Waiter(self._seen, gap=self._gap)
+        self.waiter = Waiter(max(self._seen, self._live.tail.newest), gap=self._gap)
         waiters.park(self.waiter)
         return None
 

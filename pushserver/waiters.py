@@ -1,12 +1,17 @@
 """Who in this process waits on what: no layer, no store."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from pushserver.messages import Cursor, Message
+from pushserver.names import group_name
 
-__all__ = ["Delivery", "Ending", "Outcome", "Waiter", "Waiters"]
+__all__ = ["Delivery", "Ending", "Key", "Membership", "Outcome", "Waiter", "Waiters"]
+
+Key = tuple[str, str]
+"""What names a channel within a process: its store's alias and its id."""
 
 
 class Ending(Enum):
@@ -85,3 +90,23 @@ class Waiters:
         taken = list(self._parked)
         self._parked.clear()
         return taken
+
+
+class Membership:
+    """One channel that has, or just had, readers on this hub's loop."""
+
+    __slots__ = ("changing", "group", "joined_at", "key", "leaving", "left_at",
+                 "on_wakeup", "readers", "requested_at", "waiters")  # fmt: skip
+
+    def __init__(self, key: Key, on_wakeup: Callable[[], None]) -> None:
+        self.key = key
+        self.group = group_name(*key)
+        self.on_wakeup = on_wakeup
+        self.waiters = Waiters()
+        self.readers = 0
+        self.requested_at = 0.0  # when a reader last came
+        self.left_at = 0.0  # when the last reader left
+        self.joined_at: float | None = None  # None while we are not in the group
+        # The join or leave under way: one at a time, or the layer might swap them.
+        self.changing: asyncio.Task[None] | None = None
+        self.leaving = False
