@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.core.exceptions import SynchronousOnlyOperation
+from django.core.mail.backends.locmem import EmailBackend
 from django.test import override_settings
 from django.test.utils import setup_test_environment, teardown_test_environment
 
@@ -184,7 +185,7 @@ def test_under_the_test_runner_nobody_has_to_listen(
 
 def test_mail_in_memory_is_no_test_run() -> None:
     """The locmem backend makes mail.outbox anywhere; sends still need a listener."""
-    mail.get_connection("django.core.mail.backends.locmem.EmailBackend")
+    EmailBackend()
     try:
         assert mail.outbox == []
         assert reach.is_remote("default")

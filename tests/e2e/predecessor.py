@@ -64,7 +64,8 @@ urlpatterns = [
 ]
 """
 
-MODELS = """
+# Each line in one write: receivers of several polls print at the same time.
+MODELS = r"""
 from django.dispatch import receiver
 
 from pushserver.signals import channel_subscribe, channel_unsubscribe
@@ -72,12 +73,12 @@ from pushserver.signals import channel_subscribe, channel_unsubscribe
 
 @receiver(channel_subscribe)
 def subscribed(sender, request, channel_id, **kwargs):
-    print("Subscribed", request.user, channel_id)
+    print(f"Subscribed {request.user} {channel_id}\n", end="")
 
 
 @receiver(channel_unsubscribe)
 def unsubscribed(sender, request, channel_id, **kwargs):
-    print("Unsubscribed", request.user, channel_id)
+    print(f"Unsubscribed {request.user} {channel_id}\n", end="")
 """
 
 # One view for each place that a project sends from today.
