@@ -17,7 +17,7 @@ from channels.generic.http import AsyncHttpConsumer
 from django.http.response import HttpResponseBase
 
 from pushserver import access, endpoints, publishing, subscriptions
-from pushserver.channel_info import render
+from pushserver.channel_report import render
 from pushserver.conf import get_config
 from pushserver.endpoints import Headers, Receive, Reply, Scope, Send
 from pushserver.locations import Location

@@ -17,7 +17,7 @@ LONGEST = 300
 # Modules by rank, lowest first. A package's row is good for what is in it.
 RANKS = (
     {
-        *("channel_info", "exceptions", "messages", "names", "problems", "signals"),
+        *("channel_report", "exceptions", "messages", "names", "problems", "signals"),
         *("sse", "workers"),
     },
     {"conf", "locations", "values"},

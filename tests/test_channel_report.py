@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pushserver.channel_info import render
+from pushserver.channel_report import render
 
 INFO = {
     "messages": 3,
