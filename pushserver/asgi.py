@@ -18,7 +18,7 @@ from pushserver.reach import serve_here
 from pushserver.requests import settled
 from pushserver.routing import resolve
 
-__all__ = ["PushApplication", "push_application"]
+__all__ = ["PushApplication", "push_application", "stop"]
 
 Application = Callable[[Any, Any, Any], Awaitable[Any]]
 Handler = Callable[[int, FrameType | None], Any]
@@ -79,7 +79,7 @@ class PushApplication:
             if event["type"] == "lifespan.startup":
                 signals.enter_context(_draining_on_signals())
             else:
-                await _stop()
+                await stop()
             return event
 
         async def watched_send(message: dict[str, Any]) -> None:
@@ -136,7 +136,8 @@ def _chained(loop: asyncio.AbstractEventLoop, previous: Handler) -> Handler:
     return handle
 
 
-async def _stop() -> None:
+async def stop() -> None:
+    """End what the running loop serves: readers, rounds of receivers, the hub."""
     subscriptions.drain()
     await settled()
     await subscriptions.current().close()

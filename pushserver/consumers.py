@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 from channels.generic.http import AsyncHttpConsumer
 from django.http.response import HttpResponseBase
 
-from pushserver import access, endpoints, publishing, subscriptions
+from pushserver import access, cors, endpoints, publishing, subscriptions
 from pushserver.channel_report import render
 from pushserver.conf import get_config
 from pushserver.endpoints import Headers, Receive, Reply, Scope, Send
@@ -41,12 +41,6 @@ _DEADLINE_FROM = 0.8
 _CURSOR_PARAMETERS = ("since", "last_event_id", "lastEventId")
 
 _VARY = b"If-None-Match, If-Modified-Since"
-_VARY_BY_ORIGIN = _VARY + b", Origin"
-_CORS_REQUEST_HEADERS = (
-    b"If-Modified-Since, If-None-Match, Last-Event-ID, X-Cookie, X-Push-Gap"
-)
-_CORS_EXPOSED_HEADERS = b"ETag, Last-Modified, Cache-Control, X-Push-Gap, Retry-After"
-_CORS_MAX_AGE = b"86400"  # seconds; browsers cap it at less
 
 
 class LocationConsumer(AsyncHttpConsumer):
@@ -205,38 +199,19 @@ class SubscriberConsumer(LocationConsumer):
 
     def complete(self, headers: Headers) -> Headers:
         headers = super().complete(headers)
-        allowed = self.location.allow_origin
-        by_origin = allowed and allowed != ("*",)
-        headers.append((b"vary", _VARY_BY_ORIGIN if by_origin else _VARY))
+        headers.append((b"vary", _VARY + cors.vary(self.location)))
         # A middleware that answers may have an opinion of its own.
         if not any(name.lower().startswith(b"access-control-") for name, _ in headers):
             headers += self._permission()
         return headers
 
     def _permission(self) -> Headers:
-        """Return what lets the page that asks read the answer, if it may."""
-        location, origin = self.location, self.headers.get(b"origin", b"")
-        if location.allow_origin == ("*",):
-            origin = b"*"
-        elif origin.decode("latin-1") not in location.allow_origin:
-            return []
-        permission = [
-            (b"access-control-allow-origin", origin),
-            (b"access-control-expose-headers", _CORS_EXPOSED_HEADERS),
-        ]
-        if location.allow_credentials:
-            permission.append((b"access-control-allow-credentials", b"true"))
-        return permission
+        return cors.permission(self.location, self.headers.get(b"origin", b""))
 
     def _preflight(self) -> Reply:
         headers = [(b"allow", b"GET, OPTIONS")]
         if permission := self._permission():
-            headers += [
-                *permission,
-                (b"access-control-allow-methods", b"GET"),
-                (b"access-control-allow-headers", _CORS_REQUEST_HEADERS),
-                (b"access-control-max-age", _CORS_MAX_AGE),
-            ]
+            headers += [*permission, *cors.PREFLIGHT]
         return 204, headers, b""
 
 

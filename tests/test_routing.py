@@ -71,7 +71,7 @@ def test_the_first_location_that_matches_wins(locate: Locate) -> None:
     for path, method in (("/updates/5", "PUT"), ("/updates/five", "GET")):
         consumer: Any
         consumer, _ = resolve(scope_of("GET", path)) or (None, None)
-        assert method in consumer.consumer_class.methods
+        assert method in consumer.methods
 
 
 def test_the_rest_of_the_scope_is_the_same(locate: Locate) -> None:

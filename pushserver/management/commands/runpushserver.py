@@ -24,11 +24,11 @@ from django.utils import autoreload
 from django.utils.module_loading import import_string
 
 from pushserver import reach, subscriptions
-from pushserver.asgi import push_application
+from pushserver.asgi import push_application, stop
 from pushserver.conf import Config, get_config
 from pushserver.forcehost import ForceHost
 from pushserver.locations import Location
-from pushserver.requests import settled
+from pushserver.routing import below
 from pushserver.server import serve
 
 ASGIApplication = Callable[..., Awaitable[None]]
@@ -244,16 +244,10 @@ def _project() -> ASGIApplication:
     return application
 
 
-async def stop() -> None:
-    """Let the receivers of the last signals finish, then end the hub."""
-    await settled()
-    await subscriptions.current().close()
-
-
 def max_body(path: str, *, everything: bool) -> int | None:
     """Return the most bytes that a body for this path may have, None for any."""
     config = get_config()
-    found = config.match(path.removeprefix(settings.FORCE_SCRIPT_NAME or ""))
+    found = config.match(below(settings.FORCE_SCRIPT_NAME, path))
     if found is not None:
         return found[0].max_body
     # Uploads to views are Django's business.
