@@ -18,7 +18,7 @@ from pushserver.reach import serve_here
 from pushserver.requests import settled
 from pushserver.routing import resolve
 
-__all__ = ["PushApplication", "push_application", "stop"]
+__all__ = ["PushApplication", "push_application"]
 
 Application = Callable[[Any, Any, Any], Awaitable[Any]]
 Handler = Callable[[int, FrameType | None], Any]

@@ -12,7 +12,7 @@ from pushserver.consumers import PublisherConsumer, SubscriberConsumer
 from pushserver.endpoints import Scope
 from pushserver.locations import Location
 
-__all__ = ["below", "http_urlpatterns", "resolve"]
+__all__ = ["http_urlpatterns", "resolve"]
 
 ASGIApplication = Callable[..., Any]
 

@@ -15,6 +15,7 @@ import pytest_asyncio
 from django.test import override_settings
 
 from pushserver import publishing, subscriptions
+from pushserver.conf import get_config
 from pushserver.exceptions import StoreUnavailable
 from pushserver.hub import HubStatistics, hub_of, running_hubs
 from pushserver.messages import START, Cursor, Message
@@ -891,6 +892,15 @@ async def test_one_for_each_loop():
         await running.close()
         assert subscriptions.current() is again
         await again.close()
+
+
+async def test_one_made_by_hand_is_not_that_of_the_loop():
+    """Its end does not take the registered one away."""
+    async with serving() as running:
+        other = Subscriptions(get_config())
+        await asyncio.sleep(0)  # so that its tasks begin
+        await other.close()
+        assert subscriptions.current() is running
 
 
 async def test_an_alias_that_is_not_configured_leaves_nothing():
