@@ -1,0 +1,301 @@
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+
+from pushserver.conf import get_config
+from pushserver.exceptions import StoreUnavailable
+from pushserver.hub import Hub
+from pushserver.live import LiveChannel
+from pushserver.messages import START, Cursor, Message
+from pushserver.tails import Tail
+from pushserver.waiters import Delivery, Ending, Waiter
+from tests.faults import RemoteStore, wall_clock
+from tests.readers import KEY, RESYNC
+
+
+@contextlib.asynccontextmanager
+async def channel(*, founded: bool = True) -> AsyncIterator[LiveChannel]:
+    """A channel with one reader, as ``Subscriptions`` makes it, on a remote store.
+
+    ``founded``: its store has been read once, when there was nothing in it.
+    """
+    hub = Hub(get_config())
+    membership = hub.enter(KEY, lambda: live.refresh_soon())
+    tail = Tail(START, max_messages=100, message_timeout=3600, transient_timeout=10)
+    live = LiveChannel(hub, RemoteStore(), membership, tail)
+    try:
+        await hub.join(membership)
+        if founded:
+            await live.read(START)
+        yield live
+    finally:
+        await hub.close()
+
+
+def store_of(live: LiveChannel) -> RemoteStore:
+    assert isinstance(live._store, RemoteStore)
+    return live._store
+
+
+async def append(live: LiveChannel, count: int = 1) -> list[Message]:
+    store = store_of(live)
+    return [await store.append(KEY[1], body=b"%d" % n) for n in range(count)]
+
+
+def park(live: LiveChannel, seen: Cursor | None = None, *, gap: bool = False) -> Waiter:
+    waiter = Waiter(live.tail.newest if seen is None else seen, gap=gap)
+    live.membership.waiters.park(waiter)
+    return waiter
+
+
+def in_tail(live: LiveChannel, after: Cursor) -> list[Message] | None:
+    found = live.tail.after(after, wall_clock())
+    return None if found is None else list(found)
+
+
+async def test_the_first_read_founds_the_tail():
+    """On what it found, when that was all; else on where the channel stands."""
+    async with channel(founded=False) as live:
+        sent = await append(live, 3)
+        assert (live.known, live.trusted(RESYNC)) == (None, False)
+        history = await live.read(sent[0].id)
+        assert list(history.messages) == sent[1:] == in_tail(live, sent[0].id)
+        assert (live.known, live.trusted(RESYNC)) == (True, True)
+        assert in_tail(live, sent[0].previous) is None
+    async with channel(founded=False) as live:
+        sent = await append(live, 150)
+        history = await live.read(START)
+        assert (len(history.messages), history.complete) == (100, True)
+        assert live.tail.start == sent[49].id
+    async with channel(founded=False) as live:
+        live._store = RemoteStore(max_messages=0)
+        sent = await append(live, 150)
+        history = await live.read(START)
+        assert (len(history.messages), history.complete) == (100, False)
+        assert live.tail.start == live.tail.newest == sent[-1].id
+
+
+async def test_trust_ends_with_time_and_with_membership():
+    """Nobody has verified for too long, or wake-ups may have been missed."""
+    async with channel() as live:
+        assert live.trusted(RESYNC)
+        await asyncio.sleep(RESYNC - 0.1)
+        assert live.trusted(RESYNC)
+        await asyncio.sleep(0.2)
+        assert not live.trusted(RESYNC)
+        await live.refresh()
+        assert live.trusted(RESYNC)
+        await live._hub.rejoin(live.membership)
+        assert not live.trusted(RESYNC)
+        await live.refresh()
+        assert live.trusted(RESYNC)
+        live.membership.joined_at = None
+        assert not live.trusted(RESYNC)
+
+
+async def test_a_wake_up_before_the_first_read_is_left_to_it():
+    """It costs no read of its own; in the middle of the first, one follows."""
+    async with channel(founded=False) as live:
+        live.refresh_soon()
+        await asyncio.sleep(1)
+        assert store_of(live).reads == 0
+        store_of(live).read_lag = 0.1
+        first = asyncio.create_task(live.read(START))
+        await asyncio.sleep(0.05)
+        [message] = await append(live)
+        live.refresh_soon()
+        assert (await first).messages == ()
+        waiter = park(live)
+        await asyncio.sleep(0.2)
+        assert waiter.outcome == Delivery([message])
+        assert store_of(live).reads == 2
+
+
+async def test_wake_ups_during_a_read_are_one_read_more():
+    """However many they are: what they announce is in the next read."""
+    async with channel() as live:
+        waiter = park(live)
+        sent = await append(live, 5)
+        reads = store_of(live).reads
+        for _ in range(100):
+            live.refresh_soon()
+            await asyncio.sleep(0)  # a turn of the loop
+        await asyncio.sleep(1)
+        assert store_of(live).reads - reads == 2
+        assert waiter.outcome == Delivery(sent)
+
+
+async def test_a_refresh_sees_what_was_there_when_it_was_asked_for():
+    """A read under way may have begun too early; then the next one counts."""
+    async with channel() as live:
+        store_of(live).read_lag = 0.1
+        live.refresh_soon()
+        await asyncio.sleep(0.05)
+        [message] = await append(live)
+        await live.refresh()
+        assert live.tail.newest == message.id
+
+
+async def test_a_busy_channel_does_not_hold_up_a_refresh():
+    """It ends after two reads, though wake-ups never do."""
+    async with channel() as live:
+
+        async def stir() -> None:
+            while True:
+                live.refresh_soon()
+                await asyncio.sleep(0.001)
+
+        stirring = asyncio.create_task(stir())
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(0.05):
+            await live.refresh()
+        stirring.cancel()
+
+
+async def test_a_refresh_reads_on_until_that_was_all():
+    """Many messages come in several reads, and are delivered as they come."""
+    async with channel() as live:
+        live._store = RemoteStore(max_messages=0)
+        waiter = park(live)
+        sent = await append(live, 250)
+        reads = store_of(live).reads
+        await live.refresh()
+        assert store_of(live).reads - reads == 3
+        assert live.tail.newest == sent[-1].id
+        assert waiter.outcome == Delivery(sent[:100])
+
+
+async def test_a_waiter_ahead_of_the_tail_gets_the_rest():
+    """The store had told it of more than the tail knew; it gets nothing twice."""
+    async with channel() as live:
+        sent = await append(live, 3)
+        ahead, beyond = park(live, sent[1].id), park(live, sent[2].id)
+        lossy = park(live, sent[1].id, gap=True)
+        await live.refresh()
+        assert ahead.outcome == Delivery([sent[2]])
+        assert lossy.outcome == Delivery([sent[2]], gap=True)
+        assert beyond.outcome is None
+        [message] = await append(live)
+        await live.refresh()
+        assert beyond.outcome == Delivery([message])
+
+
+async def test_a_deletion_ends_those_who_were_held_then():
+    """Whichever read hears of it first, and however late the others come."""
+    async with channel() as live:
+        held = park(live)
+        store = store_of(live)
+        store.read_lag = 0.1
+        live.refresh_soon()  # will have seen nothing of it
+        await asyncio.sleep(0.05)
+        await store.delete(KEY[1])
+        await live.read(Cursor(1, 1))
+        assert held.outcome is Ending.DELETED
+        later = park(live)
+        await asyncio.sleep(1)
+        await live.refresh()
+        assert not live.compare(
+            (await store.heads([KEY[1]]))[KEY[1]], started=live._hub.loop.time()
+        )
+        assert later.outcome is None
+
+
+async def test_verification():
+    """It finds what no wake-up announced, and says so; else it renews the trust."""
+    async with channel(founded=False) as live:
+        store, loop = store_of(live), live._hub.loop
+
+        async def compare() -> bool:
+            started = loop.time()
+            head = (await store.heads([KEY[1]]))[KEY[1]]
+            return live.compare(head, started=started)
+
+        assert not await compare()  # nobody has read
+        await live.read(START)
+        await asyncio.sleep(RESYNC + 1)
+        assert not live.trusted(RESYNC)
+        assert not await compare()
+        assert live.trusted(RESYNC)
+        waiter = park(live)
+        [message] = await append(live)
+        assert await compare()
+        assert not await compare()  # the read is under way
+        await asyncio.sleep(0.1)
+        assert waiter.outcome == Delivery([message])
+        waiter = park(live)
+        await store.delete(KEY[1])
+        assert await compare()
+        await asyncio.sleep(0.1)
+        assert waiter.outcome is Ending.DELETED
+
+
+async def test_an_old_answer_does_not_renew_the_trust():
+    """Nor does it make forget what is known since."""
+    async with channel() as live:
+        old = (await store_of(live).heads([KEY[1]]))[KEY[1]]
+        await append(live)
+        await live.refresh()
+        verified_at = live.verified_at
+        assert not live.compare(old, started=verified_at - 1)
+        assert (live.verified_at, live.known) == (verified_at, True)
+
+
+async def test_others_being_forgotten_costs_no_read():
+    """A channel that was never published to moves on, and nobody has lost anything."""
+    async with channel() as live:
+        store = store_of(live)
+        waiter = park(live)
+        await store.append("other", body=b"x")
+        await asyncio.sleep(100_000)
+        store.statistics()
+        head = (await store.heads([KEY[1]]))[KEY[1]]
+        assert head.newest > live.tail.newest
+        reads = store.reads
+        assert not live.compare(head, started=live._hub.loop.time())
+        await asyncio.sleep(1)
+        assert store.reads == reads
+        assert (waiter.seen, waiter.gap) == (head.newest, False)
+        [message] = await append(live)
+        await live.refresh()
+        assert waiter.outcome == Delivery([message])
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [(StoreUnavailable("down"), "DEBUG"), (ZeroDivisionError("bug"), "ERROR")],
+)
+async def test_a_refresh_that_fails_is_raised_and_logged(error, level, caplog):
+    """Whoever waits for it is told; a bug is seen in the log; the next may work."""
+    caplog.set_level(logging.DEBUG, "pushserver")
+    async with channel() as live:
+        [message] = await append(live)
+        store_of(live).error = error
+        with pytest.raises(type(error)):
+            await live.refresh()
+        assert [record.levelname for record in caplog.records] == [level]
+        store_of(live).error = None
+        await live.refresh()
+        assert live.tail.newest == message.id
+
+
+async def test_a_read_that_fails_fails_for_all_who_share_it():
+    """And leaves nothing behind: the next one asks again."""
+    async with channel(founded=False) as live:
+        store_of(live).go_down()
+        reads = [live.read(START), live.read(START)]
+        results = await asyncio.gather(*reads, return_exceptions=True)
+        assert [type(result) for result in results] == [StoreUnavailable] * 2
+        assert store_of(live).reads == 1
+        store_of(live).error = None
+        assert (await live.read(START)).complete
+
+
+async def test_closing_during_a_refresh_is_quiet(caplog):
+    """A task that is cancelled is no failure."""
+    async with channel() as live:
+        live.refresh_soon()
+        await asyncio.sleep(0.001)
+    assert caplog.records == []
