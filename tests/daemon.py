@@ -50,12 +50,16 @@ class Reader:
         return self
 
     def next(self) -> str:
-        """Return the body of the next message, of the poll under way or a new one."""
+        """Return the text of the next message, of the poll under way or a new one."""
+        return self.next_body().decode()
+
+    def next_body(self) -> bytes:
+        """Return the bytes of the next message."""
         if not self._polling:
             self.poll()
         self._polling = False
         answer = self._connection.getresponse()
-        body = answer.read().decode()
+        body = answer.read()
         assert answer.status == 200, (answer.status, body)
         self._cursor = {"If-None-Match": answer.headers["ETag"]}
         self.content_type = answer.headers["Content-Type"]
