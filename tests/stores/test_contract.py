@@ -1,7 +1,9 @@
 """The suite passes on a store that keeps the contract, and fails on others."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -10,6 +12,8 @@ from pushserver.messages import START, Cursor, Message
 from pushserver.stores.base import Head, History, Store
 from pushserver.stores.contract import StoreContract
 from pushserver.stores.memory import MemoryStore
+
+MANUAL = Path(__file__).parents[2] / "docs/how-to/write-a-store.md"
 
 
 class TestMemoryStore(StoreContract):
@@ -95,3 +99,19 @@ def test_a_store_that_breaks_the_contract_fails(
 
     with pytest.raises(AssertionError):
         test(cast(StoreContract, Broken()))
+
+
+def test_the_example_of_the_manual_keeps_the_contract(caplog: pytest.LogCaptureFixture):
+    """Its code runs as it stands, and passes the whole suite."""
+    caplog.set_level("INFO", "audit")
+    blocks = re.findall(r"```python\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        if "register_assert_rewrite" not in block:  # too late in a test
+            exec(block, names)
+    assert names["PUSH_SERVER"]["store"]["type"].endswith(".AuditedStore")
+    tests = [name for name in dir(StoreContract) if name.startswith("test_")]
+    assert len(tests) > 20
+    for name in tests:
+        getattr(names["TestAuditedStore"](), name)()
+    assert "'a' got 256 bytes" in caplog.text
