@@ -7,7 +7,7 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import cast
 
 import pytest
@@ -23,7 +23,7 @@ from pushserver.stores import get_store
 from pushserver.stores.memory import MemoryStore, StoreStatistics
 from pushserver.subscriptions import Subscription, Subscriptions
 from pushserver.waiters import Ending
-from tests.faults import RemoteStore, wall_clock
+from tests.faults import RemoteStore, ScriptedLayer, wall_clock
 from tests.readers import KEY, POLL_TIMEOUT, RESYNC, Reader, publish, serving
 
 LAYERS = (
@@ -199,6 +199,18 @@ async def test_waived_messages_reach_whoever_keeps_coming_back(running):
     assert late.gap
 
 
+async def test_a_waived_first_message_reaches_who_comes_back_to_an_empty_channel(
+    running,
+):
+    """0-0 is the position just before it; no cursor at all is none."""
+    reader = Reader(running)
+    assert await reader.poll(timeout=1) is Ending.DEADLINE
+    assert reader.cursor == START
+    sent = [await publish(body, keep=False) for body in "12"]
+    assert await reader.hear(2, PATIENCE) == sent
+    assert await Reader(running).poll(timeout=1) is Ending.DEADLINE
+
+
 # Prompt with a layer that works.
 
 
@@ -245,6 +257,23 @@ async def test_a_steady_poll_reads_nothing():
         assert remote().reads == reads
         # 125 seconds: not more than one in 0.7 * resync.
         assert remote().heads_asked - asked <= 5 * POLL_TIMEOUT / (0.7 * RESYNC) + 1
+
+
+async def test_a_held_reader_costs_memory_and_nothing_else():
+    """No task, no read, no group of its own while it waits."""
+    async with serving("tests.faults.ScriptedLayer", store="RemoteStore") as running:
+        await Reader(running).poll(timeout=0.1)
+        ScriptedLayer.calls.clear()
+        tasks, reads = len(asyncio.all_tasks()), remote().reads
+        with ExitStack() as stack:
+            for _ in range(1000):
+                reader = stack.enter_context(Subscription(running, KEY, None))
+                assert await reader.begin() is None
+            assert running.statistics().held == 1000
+            await asyncio.sleep(100)
+            assert len(asyncio.all_tasks()) == tasks
+            assert remote().reads == reads
+            assert ScriptedLayer.calls == {}
 
 
 async def test_a_message_costs_one_read_however_many_wait():
@@ -921,22 +950,22 @@ async def test_channels_touched_once_leave_nothing_behind(readers):
     async with serving(options=options, linger=1) as running:
         store = cast(MemoryStore, get_store())
 
-        async def touch(number: int) -> None:
-            channel_id = f"channel {number}"
-            if number < readers:
-                with Subscription(running, ("default", channel_id), None) as reader:
-                    assert await reader.begin() is None
-            await store.append(channel_id, body=b"x" * 100)
+        async def touch(numbers: range) -> None:
+            for number in numbers:
+                channel_id = f"channel {number}"
+                if number < readers:
+                    with Subscription(running, ("default", channel_id), None) as reader:
+                        assert await reader.begin() is None
+                await store.append(channel_id, body=b"x" * 100)
 
-        await touch(0)
+        await touch(range(1))
         await asyncio.sleep(2000)
         gc.collect()
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
             for first in range(0, channels, at_once):
-                for number in range(first, first + at_once):
-                    await touch(number)
+                await touch(range(first, first + at_once))
                 await asyncio.sleep(1)
             assert store.statistics().channels == channels
             assert running.hub.memberships() or readers < channels
