@@ -11,6 +11,7 @@ from pushserver.conf import get_config
 from pushserver.consumers import PublisherConsumer, SubscriberConsumer
 from pushserver.endpoints import Scope
 from pushserver.locations import Location
+from pushserver.reach import serve_here
 
 __all__ = ["http_urlpatterns", "resolve"]
 
@@ -39,8 +40,9 @@ def http_urlpatterns() -> list[URLPattern]:
     """Return a pattern for each location, in the order of the settings.
 
     For a project that has a URLRouter of its own for http; `push_application` needs
-    none.
+    none. From now on this process serves push.
     """
+    serve_here()
     return [
         URLPattern(
             LocationPattern(location),  # type: ignore[arg-type]

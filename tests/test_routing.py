@@ -9,6 +9,7 @@ from channels.routing import URLRouter
 from django.test import override_settings
 from django.urls import re_path
 
+from pushserver import reach
 from pushserver.routing import http_urlpatterns, resolve
 from tests.asgi_client import Client, scope_of
 
@@ -168,3 +169,11 @@ async def test_a_router_below_a_router(locate: Locate) -> None:
     assert await status(router, "/tenant/two/updates/one") == 200
     mounted = {"root_path": "/app"}
     assert await status(router, "/app/tenant/x/updates/one", **mounted) == 200
+
+
+def test_patterns_for_a_router_of_ones_own_make_the_process_serve(monkeypatch):
+    """A send before the first push request stays in the process that will serve."""
+    process = reach._Process()
+    monkeypatch.setattr(reach, "_process", process)
+    http_urlpatterns()
+    assert process.serves
