@@ -5,8 +5,7 @@ The theory. A wake-up is a message through the channel layer's group of a channe
 so nothing here is ever the truth: a hub only makes readers look sooner than the
 next verification (`subscriptions`). What must hold:
 
-* The hub makes a layer instance of its own. A shared one would starve our inbox
-  behind its receive lock, and two loops on one instance raise (design, section 5).
+* The hub has a layer instance of its own (`wakeups`).
 * It has one inbox, and joins a group once per live channel, however many wait.
 * The last reader leaves the group only after ``linger`` seconds, because a long
   poll leaves and comes back between two messages.
@@ -23,19 +22,14 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
-from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
-
 from pushserver.conf import Config
-from pushserver.messages import Cursor
 from pushserver.names import group_name
 from pushserver.waiters import Waiters
+from pushserver.wakeups import Announcer, Key
 
 __all__ = ["Hub", "HubStatistics", "Key", "Membership", "hub_of", "running_hubs"]
 
 logger = logging.getLogger(__name__)
-
-Key = tuple[str, str]
-"""What names a channel within a process: its store's alias and its id."""
 
 _RECEIVE_AGAIN = 1.0  # seconds to the next try when the layer's receive fails
 
@@ -74,7 +68,8 @@ class Hub:
     def __init__(self, config: Config) -> None:
         self.loop = asyncio.get_running_loop()
         self._config = config
-        self._layer = _make_layer(config.layer)
+        self._announcer = Announcer(config)
+        self._layer = self._announcer.layer
         self._members: dict[Key, Membership] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._inbox: asyncio.Future[str] = self.loop.create_future()
@@ -168,21 +163,7 @@ class Hub:
             held=sum(len(membership.waiters) for membership in members),
         )
 
-    # Wake-ups, for publishing.
-
-    async def announce(self, key: Key, reached: Cursor) -> None:
-        """Tell every process that the channel reaches that id.
-
-        A failure is logged, not raised: the message is kept, and verification
-        finds it.
-        """
-        wakeup = {"type": "pushserver.wakeup", "store": key[0], "channel": key[1],
-                  "id": str(reached)}  # fmt: skip
-        try:
-            async with asyncio.timeout(self._config.redis_timeout):
-                await self._layer.group_send(group_name(*key), wakeup)
-        except Exception as error:  # whatever a layer raises
-            logger.warning("No wake-up for %r could be sent: %r", key[1], error)
+    # Wake-ups, from others.
 
     def tell(self, key: Key) -> None:
         """Wake the readers of the channel. Safe from any thread."""
@@ -215,6 +196,7 @@ class Hub:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._announcer.close()
 
     async def _listen(self) -> None:
         try:
@@ -223,13 +205,20 @@ class Hub:
                 try:
                     message = await self._layer.receive(self._inbox.result())
                 except Exception as error:  # whatever a layer raises
-                    logger.warning("The channel layer does not deliver: %r", error)
-                    await asyncio.sleep(_RECEIVE_AGAIN)
+                    await self._recover(error)
                 else:
                     self.wake((message["store"], message["channel"]))
         finally:
             # Also when the loop ends without `close`, as a temporary one does.
             _hubs.pop(self.loop, None)
+
+    async def _recover(self, error: Exception) -> None:
+        if type(error).__name__ == "TimeoutError":
+            # The core Redis layer, idle for as long as redis-py waits for a reply
+            # (5 s both): it is no outage, and not worth a line.
+            return
+        logger.warning("The channel layer does not deliver: %r", error)
+        await asyncio.sleep(_RECEIVE_AGAIN)
 
     async def _join(self, membership: Membership) -> None:
         try:
@@ -266,10 +255,3 @@ def hub_of(loop: asyncio.AbstractEventLoop) -> Hub | None:
 def running_hubs() -> list[Hub]:
     """Return the hubs of this process. Safe from any thread."""
     return [hub for hub in list(_hubs.values()) if hub.loop.is_running()]
-
-
-def _make_layer(alias: str) -> BaseChannelLayer:
-    if alias in channel_layers:
-        return channel_layers.make_backend(alias)
-    # Nothing is configured: a layer for this loop alone, with room for a burst.
-    return InMemoryChannelLayer(capacity=10_000)

@@ -8,11 +8,12 @@ import asyncio
 from dataclasses import dataclass
 
 from pushserver.exceptions import MessageTooBig
-from pushserver.hub import Key, hub_of, running_hubs
+from pushserver.hub import running_hubs
 from pushserver.messages import START, Cursor, Message
 from pushserver.names import validate_channel_id
 from pushserver.stores import get_store
 from pushserver.stores.base import Head
+from pushserver.wakeups import Key, announcer_of
 
 __all__ = ["ChannelInfo", "Published", "create", "delete", "exists", "info", "publish"]
 
@@ -66,7 +67,7 @@ async def publish(
     )
     # Counted before the next await: exact for the readers of this loop.
     published = Published(message, _held_on(key))
-    await _wake(key, message.id)
+    _wake(key, message.id)
     return published
 
 
@@ -84,7 +85,7 @@ async def delete(key: Key) -> bool:
     channel_id = validate_channel_id(key[1])
     held = _held_on(key)
     existed = await get_store(key[0]).delete(channel_id)
-    await _wake(key, (await _head_of(key)).deleted)
+    _wake(key, (await _head_of(key)).deleted)
     return existed or held > 0
 
 
@@ -121,11 +122,11 @@ def _held_on(key: Key) -> int:
     return sum(hub.held(key) for hub in running_hubs())
 
 
-async def _wake(key: Key, reached: Cursor) -> None:
-    """Announce through the layer of this loop's hub, tell the other hubs directly."""
-    here = hub_of(asyncio.get_running_loop())
+def _wake(key: Key, reached: Cursor) -> None:
+    """Announce through the layer of this loop, and tell the other hubs directly."""
+    loop = asyncio.get_running_loop()
     for hub in running_hubs():
-        if hub is not here:
+        if hub.loop is not loop:
             hub.tell(key)
-    if here is not None:
-        await here.announce(key, reached)
+    if (announcer := announcer_of(loop)) is not None:
+        announcer.announce(key, reached)

@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from asgiref.sync import async_to_sync
 from django.core import mail
 from django.core.exceptions import SynchronousOnlyOperation
 
 from pushserver.conf import get_config
 from pushserver.exceptions import NobodyListens, StoreUnavailable
 from pushserver.hub import hub_of, running_hubs
+from pushserver.publisher import publish_from_thread
 from pushserver.stores import get_store
 from pushserver.workers import visible_workers
 
@@ -88,9 +88,10 @@ def run_sync(here: Here[T], there: There[T]) -> T:
     if there is not None:
         return there()
     hubs = running_hubs()
-    if not hubs:
-        return async_to_sync(here)()
-    future = asyncio.run_coroutine_threadsafe(here(), hubs[0].loop)
+    if hubs:
+        future = asyncio.run_coroutine_threadsafe(here(), hubs[0].loop)
+    else:
+        future = publish_from_thread(here)
     try:
         return future.result(_LOOP_TIMEOUT)
     except TimeoutError:
@@ -105,13 +106,15 @@ async def run(here: Here[T], there: There[T]) -> T:
     """Send from async code in any loop. Raises PushError."""
     if there is not None:
         return await asyncio.to_thread(there)
-    hubs = running_hubs()
-    if not hubs or hub_of(asyncio.get_running_loop()):
+    if hub_of(asyncio.get_running_loop()):
         return await here()
     # A loop without a hub hands over, as a thread does.
-    return await asyncio.wrap_future(
-        asyncio.run_coroutine_threadsafe(here(), hubs[0].loop)
-    )
+    hubs = running_hubs()
+    if hubs:
+        future = asyncio.run_coroutine_threadsafe(here(), hubs[0].loop)
+    else:
+        future = publish_from_thread(here)
+    return await asyncio.wrap_future(future)
 
 
 def refuse_in_a_loop(name: str) -> None:

@@ -109,6 +109,10 @@ class Store(ABC):
     async def note_requested(self, channel_id: str, seconds_ago: float) -> None:
         """Remember when a reader last asked for the channel, if it is known."""
 
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of what is held open for the running loop; messages stay."""
+
 
 def reachable(messages: list[Message], after: Cursor) -> list[Message]:
     """Leave out messages of waived storage that do not follow on what was read."""

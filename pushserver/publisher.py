@@ -1,0 +1,88 @@
+"""The one event loop that sends for a process which serves nothing itself.
+
+It lives in a daemon thread, and with it the connections: a fresh loop and fresh
+connections for each send would cost ten times the send (design, section 6).
+"""
+
+import asyncio
+import atexit
+import concurrent.futures
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from pushserver.conf import get_config
+from pushserver.stores import close_stores
+from pushserver.wakeups import Announcer, announcer_of
+
+__all__ = ["publish_from_thread"]
+
+T = TypeVar("T")
+
+_EXIT_TIMEOUT = 3.0  # seconds: a dead Redis must not hold a process that ends
+
+
+class _Publisher:
+    """A thread with a loop, and an announcer of its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._run, name="pushserver-publisher", daemon=True
+        )
+        self._thread.start()
+
+    def submit(
+        self, work: Callable[[], Coroutine[Any, Any, T]]
+    ) -> "concurrent.futures.Future[T]":
+        return asyncio.run_coroutine_threadsafe(work(), self.loop)
+
+    def close(self) -> None:
+        """Send the wake-ups that are pending, close the connections, end the thread."""
+        # Where Redis does not answer, verification finds what is stored.
+        with suppress(TimeoutError):
+            self.submit(self._close).result(_EXIT_TIMEOUT)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_EXIT_TIMEOUT)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.call_soon(lambda: Announcer(get_config()))
+        self.loop.run_forever()
+        self.loop.close()
+
+    async def _close(self) -> None:
+        announcer = announcer_of(self.loop)
+        if announcer is not None:
+            await announcer.close()
+        await close_stores()
+
+
+_publisher: _Publisher | None = None
+_lock = threading.Lock()
+
+
+def publish_from_thread(
+    work: Callable[[], Coroutine[Any, Any, T]],
+) -> "concurrent.futures.Future[T]":
+    """Run the coroutine on the process's publisher loop, started at the first call."""
+    global _publisher
+    with _lock:
+        if _publisher is None:
+            _publisher = _Publisher()
+            atexit.register(_publisher.close)
+        return _publisher.submit(work)
+
+
+def _after_fork() -> None:
+    # The child has neither the thread nor the right to the parent's sockets: it lets
+    # go of both without closing them.
+    global _publisher, _lock
+    if _publisher is not None:
+        atexit.unregister(_publisher.close)
+    _publisher, _lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,198 @@
+"""Messages in Redis streams, for any number of processes and machines."""
+
+import asyncio
+import os
+from binascii import crc32
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any, ClassVar
+
+from pushserver.messages import START, Cursor, Message
+from pushserver.stores.base import (
+    Head,
+    History,
+    Store,
+    reachable,
+)
+from pushserver.stores.redis import scripts
+from pushserver.stores.redis.connection import Connection
+
+__all__ = ["RedisStore"]
+
+
+class RedisStore(Store):
+    """The store that processes share. Options as in the settings, times in seconds.
+
+    Several ``hosts`` share the channels by consistent hashing. Each event loop that
+    calls has connections of its own, one a host.
+    """
+
+    local: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        hosts: Sequence[Mapping[str, Any]],
+        key_prefix: str = "pushserver",
+        redis_timeout: float = 2,
+        min_messages: int = 0,
+        max_messages: int = 100,
+        message_timeout: float = 3600,
+        channel_timeout: float = 86_400,
+        transient_timeout: float = 10,
+    ) -> None:
+        self._hosts = hosts
+        self._prefix = key_prefix
+        self._timeout = redis_timeout
+        timeout_ms = round(message_timeout * 1000)
+        self._limits = (min_messages, max_messages, timeout_ms)
+        self._forget_ms = timeout_ms + round(channel_timeout * 1000)
+        self._transient_ms = transient_timeout * 1000
+        self._connections: dict[tuple[asyncio.AbstractEventLoop, int], Connection] = {}
+        # A child must not use its parent's sockets, nor close them.
+        os.register_at_fork(after_in_child=self._connections.clear)
+
+    async def append(
+        self,
+        channel_id: str,
+        *,
+        body: bytes,
+        content_type: str | None = None,
+        event: str | None = None,
+        keep: bool = True,
+    ) -> Message:
+        # Validated before it is stored: the id is not known yet.
+        draft = Message(
+            id=START, previous=START, body=body, content_type=content_type,
+            event=event, kept=keep,
+        )  # fmt: skip
+        reply = await self._call(
+            scripts.APPEND, channel_id, *self._limits, self._forget_ms, *_pack(draft)
+        )
+        return Message(
+            id=_cursor(reply[0]),
+            previous=_cursor(reply[1]),
+            body=body,
+            content_type=content_type,
+            event=event,
+            kept=keep,
+        )
+
+    async def read(
+        self, channel_id: str, *, after: Cursor, limit: int | None = None
+    ) -> History:
+        # One more than the limit tells whether it cut something.
+        ask = 0 if limit is None else limit + 1
+        head, now, entries = await self._call(
+            scripts.READ, channel_id, *self._limits, str(after), ask
+        )
+        oldest = float(now) - self._transient_ms
+        messages = [
+            message
+            for message in map(_unpack, entries)
+            if message.kept or message.id.milliseconds > oldest
+        ]
+        found = reachable(messages, after)
+        return History(
+            messages=tuple(found[:limit]),
+            head=_head(head, float(now)),
+            complete=limit is None or len(entries) <= limit,
+        )
+
+    async def heads(self, channel_ids: Sequence[str]) -> Mapping[str, Head]:
+        by_shard: dict[int, list[str]] = {}
+        for channel_id in channel_ids:
+            by_shard.setdefault(self._shard(_digest(channel_id)), []).append(channel_id)
+        heads: dict[str, Head] = {}
+        for shard, ids in by_shard.items():
+            keys = [key for channel_id in ids for key in self._keys(channel_id)]
+            now, replies = await self._connection(shard).call(
+                scripts.HEADS, keys, self._limits
+            )
+            found = [_head(reply, float(now)) for reply in replies]
+            heads.update(zip(ids, found, strict=True))
+        return heads
+
+    async def create(self, channel_id: str) -> None:
+        await self._call(scripts.CREATE, channel_id, self._forget_ms)
+
+    async def delete(self, channel_id: str) -> bool:
+        existed = await self._call(
+            scripts.DELETE, channel_id, *self._limits, self._forget_ms
+        )
+        return bool(existed)
+
+    async def note_requested(self, channel_id: str, seconds_ago: float) -> None:
+        await self._call(scripts.REQUESTED, channel_id, round(seconds_ago * 1000))
+
+    async def close(self) -> None:
+        """Close the connections of the running loop."""
+        loop = asyncio.get_running_loop()
+        for key in [key for key in self._connections if key[0] is loop]:
+            await self._connections.pop(key).close()
+
+    async def _call(self, script: scripts.Script, channel_id: str, *args: Any) -> Any:
+        connection = self._connection(self._shard(_digest(channel_id)))
+        return await connection.call(script, self._keys(channel_id), args)
+
+    def _keys(self, channel_id: str) -> tuple[str, str, str]:
+        digest = _digest(channel_id)
+        bucket = f"{self._prefix}:{{{digest[:2]}}}"
+        return f"{bucket}:{digest}", f"{bucket}:{digest}:head", f"{bucket}:floor"
+
+    def _shard(self, digest: str) -> int:
+        # By bucket, whose floor its channels share.
+        return crc32(digest[:2].encode()) % len(self._hosts)
+
+    def _connection(self, shard: int) -> Connection:
+        key = asyncio.get_running_loop(), shard
+        connection = self._connections.get(key)
+        if connection is None:
+            connection = Connection(self._hosts[shard], timeout=self._timeout)
+            self._connections[key] = connection
+        return connection
+
+
+def _digest(channel_id: str) -> str:
+    return sha256(channel_id.encode()).hexdigest()[:40]
+
+
+def _cursor(text: bytes) -> Cursor:
+    milliseconds, _, sequence = text.partition(b"-")
+    return Cursor(int(milliseconds), int(sequence))
+
+
+def _pack(message: Message) -> list[bytes | str]:
+    fields: list[bytes | str] = ["b", message.body]
+    if message.content_type is not None:
+        fields += ["t", message.content_type]
+    if message.event is not None:
+        fields += ["e", message.event]
+    if not message.kept:
+        fields += ["k", "0"]
+    return fields
+
+
+def _unpack(entry: tuple[bytes, list[bytes]]) -> Message:
+    fields = dict(zip(entry[1][::2], entry[1][1::2], strict=True))
+    content_type, event = fields.get(b"t"), fields.get(b"e")
+    return Message(
+        id=_cursor(entry[0]),
+        previous=_cursor(fields[b"p"]),
+        body=fields[b"b"],
+        content_type=None if content_type is None else content_type.decode(),
+        event=None if event is None else event.decode(),
+        kept=b"k" not in fields,
+    )
+
+
+def _head(reply: list[Any], now: float) -> Head:
+    last, deleted, created, requested, messages, floor = reply
+    return Head(
+        newest=_cursor(last or floor),
+        deleted=_cursor(deleted) if deleted else START,
+        known=bool(last),
+        exists=bool(created) or messages > 0,
+        messages=messages,
+        requested=None if requested is None else (now - float(requested)) / 1000,
+    )
