@@ -26,12 +26,12 @@ def get_store(alias: str = "default") -> Store:
     config = get_config()
     if config is not _built_from:
         _built_from, _stores = config, {}
-    try:
-        return _stores[alias]
-    except KeyError:
+    store = _stores.get(alias)
+    if store is None:
         # Two threads may both build one; all use the one that came first.
         store = _build(config.stores[alias], config)
-        return _stores.setdefault(alias, store)
+        store = _stores.setdefault(alias, store)
+    return store
 
 
 async def close_stores() -> None:

@@ -15,6 +15,7 @@ from pushserver.stores.base import (
     reachable,
 )
 from pushserver.stores.redis import scripts
+from pushserver.stores.redis.cluster import ClusterConnection
 from pushserver.stores.redis.connection import Connection
 
 __all__ = ["RedisStore"]
@@ -23,8 +24,9 @@ __all__ = ["RedisStore"]
 class RedisStore(Store):
     """The store that processes share. Options as in the settings, times in seconds.
 
-    Several ``hosts`` share the channels by consistent hashing. Each event loop that
-    calls has connections of its own, one a host.
+    ``hosts`` are as channels-redis takes them; several share the channels by hash,
+    those of a ``cluster`` by slot. Each event loop that calls has a connection of its
+    own to each.
     """
 
     local: ClassVar[bool] = False
@@ -33,6 +35,7 @@ class RedisStore(Store):
         self,
         *,
         hosts: Sequence[Mapping[str, Any]],
+        cluster: bool = False,
         key_prefix: str = "pushserver",
         redis_timeout: float = 2,
         min_messages: int = 0,
@@ -41,14 +44,18 @@ class RedisStore(Store):
         channel_timeout: float = 86_400,
         transient_timeout: float = 10,
     ) -> None:
-        self._hosts = hosts
+        self._hosts = hosts[:1] if cluster else hosts
+        self._connect = ClusterConnection if cluster else Connection
+        self._is_cluster = cluster
         self._prefix = key_prefix
         self._timeout = redis_timeout
         timeout_ms = round(message_timeout * 1000)
         self._limits = (min_messages, max_messages, timeout_ms)
         self._forget_ms = timeout_ms + round(channel_timeout * 1000)
         self._transient_ms = transient_timeout * 1000
-        self._connections: dict[tuple[asyncio.AbstractEventLoop, int], Connection] = {}
+        self._connections: dict[
+            tuple[asyncio.AbstractEventLoop, int], Connection | ClusterConnection
+        ] = {}
         # A child must not use its parent's sockets, nor close them.
         os.register_at_fork(after_in_child=self._connections.clear)
 
@@ -100,11 +107,14 @@ class RedisStore(Store):
         )
 
     async def heads(self, channel_ids: Sequence[str]) -> Mapping[str, Head]:
-        by_shard: dict[int, list[str]] = {}
+        batches: dict[tuple[int, str], list[str]] = {}
         for channel_id in channel_ids:
-            by_shard.setdefault(self._shard(_digest(channel_id)), []).append(channel_id)
+            digest = _digest(channel_id)
+            # The keys of one call must be in one slot of a cluster.
+            place = self._shard(digest), digest[:2] if self._is_cluster else ""
+            batches.setdefault(place, []).append(channel_id)
         heads: dict[str, Head] = {}
-        for shard, ids in by_shard.items():
+        for (shard, _), ids in batches.items():
             keys = [key for channel_id in ids for key in self._keys(channel_id)]
             now, replies = await self._connection(shard).call(
                 scripts.HEADS, keys, self._limits
@@ -144,11 +154,11 @@ class RedisStore(Store):
         # By bucket, whose floor its channels share.
         return crc32(digest[:2].encode()) % len(self._hosts)
 
-    def _connection(self, shard: int) -> Connection:
+    def _connection(self, shard: int) -> Connection | ClusterConnection:
         key = asyncio.get_running_loop(), shard
         connection = self._connections.get(key)
         if connection is None:
-            connection = Connection(self._hosts[shard], timeout=self._timeout)
+            connection = self._connect(self._hosts[shard], timeout=self._timeout)
             self._connections[key] = connection
         return connection
 
