@@ -29,7 +29,7 @@ from pushserver.hub import Hub, HubStatistics, Key, Membership
 from pushserver.live import LiveChannel
 from pushserver.messages import START, Cursor, Message
 from pushserver.stores import get_store
-from pushserver.stores.base import Head
+from pushserver.stores.base import Head, SharedStore
 from pushserver.tails import Tail
 from pushserver.waiters import Delivery, Ending, Outcome, Waiter
 
@@ -38,6 +38,7 @@ __all__ = ["Subscription", "Subscriptions", "current", "drain"]
 logger = logging.getLogger(__name__)
 
 _HEADS_AT_ONCE = 500  # live channels a verifying read (design, section 5)
+_REPORT_EVERY = 1.0  # seconds: how old counts of other processes may be
 # Of `resync`: the next verification begins within it, so that tails stay trusted.
 _VERIFY_FROM, _VERIFY_TO = 0.7, 0.9
 
@@ -52,6 +53,7 @@ class Subscriptions:
         self._live: dict[Key, LiveChannel] = {}
         self._store_is_down = False
         self.hub.spawn(self._verify_forever())
+        self.hub.spawn(self._report_forever())
 
     def live(self, key: Key) -> LiveChannel:
         """Count a reader of the channel and return what its readers share.
@@ -112,6 +114,28 @@ class Subscriptions:
             if self._store_is_down:
                 logger.warning("The store is back")
             self._store_is_down = False
+
+    async def _report_forever(self) -> None:
+        """Tell the stores that processes share how many readers this one holds."""
+        while True:
+            await asyncio.sleep(_REPORT_EVERY)
+            try:
+                for alias in self.config.stores:
+                    await self._report(alias)
+            except StoreUnavailable:
+                pass  # verification says so; and our readers are forgotten by itself
+            except Exception:
+                logger.exception("Reporting the held readers failed")
+
+    async def _report(self, alias: str) -> None:
+        store = get_store(alias)
+        if isinstance(store, SharedStore):
+            held = {
+                membership.key[1]: count
+                for membership in self.hub.memberships()
+                if membership.key[0] == alias and (count := len(membership.waiters))
+            }
+            await store.report_held(held)
 
     async def verify(self) -> None:
         """Compare every live channel with its store, and heal what a wake-up missed.

@@ -12,7 +12,17 @@ A channel has three keys in one cluster slot, named by a hash tag of its bucket:
 
 from hashlib import sha1
 
-__all__ = ["APPEND", "CREATE", "DELETE", "HEADS", "READ", "REQUESTED", "Script"]
+__all__ = [
+    "APPEND",
+    "CREATE",
+    "DELETE",
+    "HEADS",
+    "HELD",
+    "READ",
+    "REPORT",
+    "REQUESTED",
+    "Script",
+]
 
 
 class Script:
@@ -167,5 +177,49 @@ REQUESTED = Script(
 if redis.call('EXISTS', KEYS[2]) == 1 then
     redis.call('HSET', KEYS[2], 'requested', string.format('%.0f', now_ms() - ARGV[1]))
 end
+"""
+)
+
+# Who holds readers. Each event loop of each process has a hash of its own, channel to
+# readers, which expires by itself when the process is killed; a sorted set knows them
+# by the time of their last report. All of it is in one slot.
+
+# KEYS: the hash, the set. ARGV: reporter, ttl ms, 1 to begin anew, then pairs of
+# channel and readers. Returns 0 where the hash has expired and must begin anew.
+REPORT = Script(
+    _COMMON
+    + """
+if ARGV[3] == '1' then
+    redis.call('DEL', KEYS[1])
+elseif redis.call('EXISTS', KEYS[1]) == 0 then
+    return 0
+end
+for i = 4, #ARGV, 2 do
+    if ARGV[i + 1] == '0' then
+        redis.call('HDEL', KEYS[1], ARGV[i])
+    else
+        redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+    end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local now = now_ms()
+redis.call('ZADD', KEYS[2], string.format('%.0f', now), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.0f', now - ARGV[2]))
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return 1
+"""
+)
+
+# KEYS: the set. ARGV: what the hashes begin with, the process that asks, channel.
+# Returns how many readers other processes hold.
+HELD = Script(
+    """
+local held = 0
+for _, reporter in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+    if string.sub(reporter, 1, #ARGV[2]) ~= ARGV[2] then
+        held = held + (redis.call('HGET', ARGV[1] .. reporter, ARGV[3]) or 0)
+    end
+end
+return held
 """
 )

@@ -6,12 +6,13 @@ from binascii import crc32
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, ClassVar
+from uuid import uuid4
 
 from pushserver.messages import START, Cursor, Message
 from pushserver.stores.base import (
     Head,
     History,
-    Store,
+    SharedStore,
     reachable,
 )
 from pushserver.stores.redis import scripts
@@ -20,8 +21,20 @@ from pushserver.stores.redis.connection import Connection
 
 __all__ = ["RedisStore"]
 
+_REPORT_TTL = 3000  # milliseconds after which a silent process holds nobody
 
-class RedisStore(Store):
+_process = uuid4().hex  # what this process is called among those that hold readers
+
+
+def _rename_process() -> None:
+    global _process
+    _process = uuid4().hex
+
+
+os.register_at_fork(after_in_child=_rename_process)
+
+
+class RedisStore(SharedStore):
     """The store that processes share. Options as in the settings, times in seconds.
 
     ``hosts`` are as channels-redis takes them; several share the channels by hash,
@@ -56,6 +69,7 @@ class RedisStore(Store):
         self._connections: dict[
             tuple[asyncio.AbstractEventLoop, int], Connection | ClusterConnection
         ] = {}
+        self._reported: dict[asyncio.AbstractEventLoop, dict[str, int]] = {}
         # A child must not use its parent's sockets, nor close them.
         os.register_at_fork(after_in_child=self._connections.clear)
 
@@ -135,6 +149,22 @@ class RedisStore(Store):
     async def note_requested(self, channel_id: str, seconds_ago: float) -> None:
         await self._call(scripts.REQUESTED, channel_id, round(seconds_ago * 1000))
 
+    async def report_held(self, held: Mapping[str, int]) -> None:
+        loop = asyncio.get_running_loop()
+        counts = {_digest(channel_id): count for channel_id, count in held.items()}
+        before = self._reported.pop(loop, {})
+        gone = dict.fromkeys(before.keys() - counts.keys(), 0)
+        changed = {d: n for d, n in counts.items() if before.get(d) != n}
+        if counts or gone:
+            if not before or not await self._report(changed | gone, anew=False):
+                await self._report(counts, anew=True)
+            self._reported[loop] = counts
+
+    async def held_elsewhere(self, channel_id: str) -> int:
+        prefix, reporters = f"{self._prefix}:{{held}}:", self._held_key("reporters")
+        args = [prefix, _process, _digest(channel_id)]
+        return int(await self._connection(0).call(scripts.HELD, [reporters], args))
+
     async def close(self) -> None:
         """Close the connections of the running loop."""
         loop = asyncio.get_running_loop()
@@ -144,6 +174,16 @@ class RedisStore(Store):
     async def _call(self, script: scripts.Script, channel_id: str, *args: Any) -> Any:
         connection = self._connection(self._shard(_digest(channel_id)))
         return await connection.call(script, self._keys(channel_id), args)
+
+    async def _report(self, counts: Mapping[str, int], *, anew: bool) -> bool:
+        reporter = f"{_process}.{id(asyncio.get_running_loop())}"
+        pairs = [word for pair in counts.items() for word in pair]
+        keys = self._held_key(reporter), self._held_key("reporters")
+        args = [reporter, _REPORT_TTL, int(anew), *pairs]
+        return bool(await self._connection(0).call(scripts.REPORT, keys, args))
+
+    def _held_key(self, name: str) -> str:
+        return f"{self._prefix}:{{held}}:{name}"
 
     def _keys(self, channel_id: str) -> tuple[str, str, str]:
         digest = _digest(channel_id)
