@@ -1,17 +1,18 @@
 # Needs git, make, node and a Python 3.11 or newer as python3; fetches the rest itself.
 
 PYTHON ?= python3
+ADDRESS ?= 127.0.0.1:8000
 
 .PHONY: help run test test-long clean
 
 help:
-	@echo "make run        the demo site on 127.0.0.1:8000"
+	@echo "make run        the demo site on $(ADDRESS)"
 	@echo "make test       lint, types, unit, JavaScript and end-to-end tests"
 	@echo "make test-long  the fault and fuzz runs"
 	@echo "make clean      remove everything the others have built"
 
 run: python
-	@$(PYTHON) -m scripts.demo
+	@$(PYTHON) -m scripts.demo $(ADDRESS)
 
 test: python
 	@$(PYTHON) -m scripts.suite

@@ -16,13 +16,13 @@ next verification (`subscriptions`). What must hold:
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
 from pushserver.conf import Config
+from pushserver.forks import forget_in_child
 from pushserver.names import group_name
 from pushserver.waiters import Waiters
 from pushserver.wakeups import Announcer, Key
@@ -243,8 +243,7 @@ class Hub:
 
 
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
-# A forked child has none of its parent's loops.
-os.register_at_fork(after_in_child=_hubs.clear)
+forget_in_child(_hubs)
 
 
 def hub_of(loop: asyncio.AbstractEventLoop) -> Hub | None:

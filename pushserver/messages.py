@@ -21,9 +21,10 @@ MAX_SEQUENCE = 2**64 - 1
 """The largest number of either half of an id, as in a Redis stream."""
 
 _ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
-# W/ as caches weaken it, quotes, and the suffix that a compressing proxy adds,
-# inside the quotes (Apache) or outside.
-_TAG = re.compile(r'(?:W/)?("?)([^"]*?)(?:[-;](?:gzip|br|deflate))?\1')
+# W/ as caches weaken it, quotes, and the suffix that a compressing proxy adds, inside
+# the quotes (Apache, Jetty) or outside (older Apache).
+_SUFFIX = r"(?:-?[-;](?:gzip|br|zstd|deflate))?"
+_TAG = re.compile(rf'(?:W/)?("?)([^"]*?){_SUFFIX}\1{_SUFFIX}')
 _CONTENT_TYPE = re.compile(r"[\x20-\x7e\t]{0,255}")
 
 

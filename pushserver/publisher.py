@@ -14,10 +14,11 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from pushserver.conf import get_config
+from pushserver.forks import forget_in_child
 from pushserver.stores import close_stores
 from pushserver.wakeups import Announcer, announcer_of
 
-__all__ = ["publish_from_thread"]
+__all__ = ["close", "publish_from_thread"]
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ class _Publisher:
         await close_stores()
 
 
-_publisher: _Publisher | None = None
+_publishers: dict[str, _Publisher] = {}  # one at most
 _lock = threading.Lock()
 
 
@@ -68,21 +69,26 @@ def publish_from_thread(
     work: Callable[[], Coroutine[Any, Any, T]],
 ) -> "concurrent.futures.Future[T]":
     """Run the coroutine on the process's publisher loop, started at the first call."""
-    global _publisher
     with _lock:
-        if _publisher is None:
-            _publisher = _Publisher()
-            atexit.register(_publisher.close)
-        return _publisher.submit(work)
+        if not _publishers:
+            _publishers["of this process"] = _Publisher()
+        (publisher,) = _publishers.values()
+        return publisher.submit(work)
 
 
-def _after_fork() -> None:
-    # The child has neither the thread nor the right to the parent's sockets: it lets
-    # go of both without closing them.
-    global _publisher, _lock
-    if _publisher is not None:
-        atexit.unregister(_publisher.close)
-    _publisher, _lock = None, threading.Lock()
+@atexit.register
+def close() -> None:
+    """Flush and end the publisher; the next send starts another."""
+    with _lock:
+        while _publishers:
+            _publishers.popitem()[1].close()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+def _unlock_in_child() -> None:
+    # Another thread of the parent may have held it when the process forked.
+    global _lock
+    _lock = threading.Lock()
+
+
+forget_in_child(_publishers)
+os.register_at_fork(after_in_child=_unlock_in_child)

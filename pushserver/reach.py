@@ -5,16 +5,29 @@ names another server; a process that does not, and shares no store, needs the da
 """
 
 import asyncio
+import multiprocessing
+import os
+import sys
+import time
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from concurrent import futures
+from typing import Any, Generic, TypeVar
 
+<<<<<<< HEAD
 from django.core import mail
+=======
+from asgiref.sync import async_to_sync
+>>>>>>> main
 from django.core.exceptions import SynchronousOnlyOperation
 
 from pushserver.conf import get_config
 from pushserver.exceptions import NobodyListens, StoreUnavailable
+<<<<<<< HEAD
 from pushserver.hub import hub_of, running_hubs
 from pushserver.publisher import publish_from_thread
+=======
+from pushserver.hub import Hub, hub_of, running_hubs
+>>>>>>> main
 from pushserver.stores import get_store
 from pushserver.workers import visible_workers
 
@@ -27,18 +40,29 @@ There = Callable[[], T] | None
 Ways = tuple[Here[T], There[T]]
 """A coroutine function for this process, and a blocking call if it is to be remote."""
 
-# A loop that stops under a waiting thread would hold it, and the process, for ever.
+# A loop that hangs, or stops without a word, would hold who waits for it for ever.
 _LOOP_TIMEOUT = 10.0  # seconds
+_LOOK_AGAIN = 0.2  # seconds until we look whether the loop still runs
 
 
 class _Process:
     """What this process serves: nothing, or push at these addresses."""
 
     def __init__(self) -> None:
-        self.serves = False
+        self.pid = 0
         self.addresses: set[tuple[str, int]] = set()
 
+    @property
+    def serves(self) -> bool:
+        if self.pid == os.getpid():
+            return True
+        # Forked since: a worker of a server that had loaded the application before,
+        # or a child that multiprocessing started for some work.
+        return self.pid > 0 and multiprocessing.parent_process() is None
+
     def listens_at(self, location: str) -> bool:
+        if not self.serves:
+            return False
         host, _, port = location.rpartition(":")
         host = "127.0.0.1" if host == "localhost" else host.strip("[]")
         mine = {address for address, number in self.addresses if str(number) == port}
@@ -54,7 +78,7 @@ def serve_here(*, addresses: Iterable[tuple[str, int]] = ()) -> None:
 
     From now on its sends stay in it, unless ``publisher_host`` names another.
     """
-    _process.serves = True
+    _process.pid = os.getpid()
     _process.addresses.update(addresses)
 
 
@@ -63,43 +87,53 @@ def is_remote(alias: str) -> bool:
 
     Raises NobodyListens where a send from here would be in vain.
     """
-    if hasattr(mail, "outbox"):
-        # Django's test runner has set up its environment: nobody has to listen.
+    if _is_test_run() or not get_store(alias).local:
         return False
     config = get_config()
-    if not get_store(alias).local:
-        return False
     if config.publisher_host_explicit:
-        if not _process.listens_at(config.publisher_host.location):
-            return True
-    elif not _process.serves:
-        return True
-    if visible_workers() > 1:
+        here = _process.listens_at(config.publisher_host.location)
+    else:
+        here = _process.serves
+    if here and visible_workers() > 1:
         raise NobodyListens(
             f"This server has {visible_workers()} workers, and the memory store is "
             "of one: most readers would not hear. Set PUSH_SERVER['store'] to one "
             "that processes share, or start one worker."
         )
-    return False
+    return not here
+
+
+def _is_test_run() -> bool:
+    """Say whether Django's test runner (or pytest-django) has set up its environment.
+
+    Then nobody has to listen. mail.outbox would not tell: the locmem backend makes
+    one in any process.
+    """
+    test_utils = sys.modules.get("django.test.utils")
+    return hasattr(getattr(test_utils, "_TestState", None), "saved_data")
 
 
 def run_sync(here: Here[T], there: There[T]) -> T:
     """Send from a thread without a running loop. Raises PushError."""
     if there is not None:
         return there()
+<<<<<<< HEAD
     hubs = running_hubs()
     if hubs:
         future = asyncio.run_coroutine_threadsafe(here(), hubs[0].loop)
     else:
         future = publish_from_thread(here)
+=======
+    handed = _hand_over(here)
+    if handed is None:
+        return async_to_sync(here)()
+>>>>>>> main
     try:
-        return future.result(_LOOP_TIMEOUT)
-    except TimeoutError:
-        future.cancel()
-        raise StoreUnavailable(
-            f"The event loop that serves push did not answer in {_LOOP_TIMEOUT} s.",
-            maybe_sent=True,
-        ) from None
+        while handed.may_answer():
+            futures.wait([handed.future], _LOOK_AGAIN)
+    finally:
+        handed.future.cancel()
+    return handed.result()
 
 
 async def run(here: Here[T], there: There[T]) -> T:
@@ -109,12 +143,66 @@ async def run(here: Here[T], there: There[T]) -> T:
     if hub_of(asyncio.get_running_loop()):
         return await here()
     # A loop without a hub hands over, as a thread does.
+<<<<<<< HEAD
     hubs = running_hubs()
     if hubs:
         future = asyncio.run_coroutine_threadsafe(here(), hubs[0].loop)
     else:
         future = publish_from_thread(here)
     return await asyncio.wrap_future(future)
+=======
+    handed = _hand_over(here)
+    if handed is None:
+        return await here()
+    answer = asyncio.wrap_future(handed.future)
+    # Its error is raised below, so it counts as retrieved.
+    answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        while handed.may_answer():
+            await asyncio.wait([answer], timeout=_LOOK_AGAIN)
+    finally:
+        handed.future.cancel()
+    return handed.result()
+
+
+class _Handed(Generic[T]):
+    """A send that runs on the loop of a hub, for somebody who waits elsewhere."""
+
+    def __init__(self, hub: Hub, future: "futures.Future[T]") -> None:
+        self.future = future
+        self._loop = hub.loop
+        self._end = time.monotonic() + _LOOP_TIMEOUT
+
+    def may_answer(self) -> bool:
+        """Say whether it is worth waiting: not when the loop has stopped."""
+        return (
+            not self.future.done()
+            and self._loop.is_running()
+            and time.monotonic() < self._end
+        )
+
+    def result(self) -> T:
+        if self.future.cancelled():
+            # By us, or by the loop when it ended: then the caller is not cancelled.
+            raise StoreUnavailable(
+                "The event loop that serves push has stopped, or does not answer.",
+                maybe_sent=True,
+            )
+        return self.future.result()
+
+
+def _hand_over(here: Here[T]) -> _Handed[T] | None:
+    """Start a send on the loop of a hub; None when no hub runs."""
+    for hub in running_hubs():
+        coroutine = here()
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, hub.loop)
+        except RuntimeError:  # the loop was closed since we found the hub
+            coroutine.close()
+        else:
+            return _Handed(hub, future)
+    return None
+>>>>>>> main
 
 
 def refuse_in_a_loop(name: str) -> None:

@@ -17,7 +17,6 @@ for so long.
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from typing import Literal, Self
 
 from pushserver.conf import Config, get_config
 from pushserver.exceptions import StoreUnavailable
+from pushserver.forks import forget_in_child
 from pushserver.hub import Hub, HubStatistics, Key, Membership
 from pushserver.live import LiveChannel
 from pushserver.messages import START, Cursor, Message
@@ -284,8 +284,7 @@ class Subscription:
 
 
 _by_loop: dict[asyncio.AbstractEventLoop, Subscriptions] = {}
-# A forked child has none of its parent's loops.
-os.register_at_fork(after_in_child=_by_loop.clear)
+forget_in_child(_by_loop)
 
 
 def current() -> Subscriptions:

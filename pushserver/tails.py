@@ -48,17 +48,17 @@ class Tail:
     def extend(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Append what was read after ``newest`` and return what is new of it.
 
-        Where the first new message does not follow on ``newest`` history was lost,
-        and the tail begins anew.
+        Where a message does not follow on the one before it history was lost, and
+        the tail begins anew.
         """
         fresh = [message for message in messages if message.id > self.newest]
-        if fresh:
-            if fresh[0].previous != self.newest:
-                self.clear(fresh[0].previous)
-            self._messages += fresh
-            self._bytes += sum(len(message.body) for message in fresh)
-            self.newest = fresh[-1].id
-            self._shrink()
+        for message in fresh:
+            if message.previous != self.newest:
+                self.clear(message.previous)
+            self._messages.append(message)
+            self._bytes += len(message.body)
+            self.newest = message.id
+        self._shrink()
         return fresh
 
     def clear(self, newest: Cursor) -> None:
@@ -75,16 +75,16 @@ class Tail:
         if not self.start <= cursor <= self.newest:
             return None
         found = self._messages[bisect_right(self._messages, cursor, key=_id_of) :]
-        if not found:
-            return found
-        first = found[0]
-        timeout = self._timeout if first.kept else self._transient
-        if first.id.milliseconds / 1000 + timeout <= now:
+        if any(self._is_old(message, now) for message in found):
             return None
         # Of waived storage only for the cursor just before it; a date is none.
-        if not first.kept and first.previous != cursor:
+        if found and not found[0].kept and found[0].previous != cursor:
             return None
         return found
+
+    def _is_old(self, message: Message, now: float) -> bool:
+        timeout = self._timeout if message.kept else self._transient
+        return message.id.milliseconds / 1000 + timeout <= now
 
     def _shrink(self) -> None:
         drop = max(0, len(self._messages) - self._max)

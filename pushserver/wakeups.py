@@ -8,13 +8,13 @@ Redis layer) no more than it can carry.
 
 import asyncio
 import logging
-import os
 from contextvars import Context
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, channel_layers
 
 from pushserver.conf import Config
+from pushserver.forks import forget_in_child
 from pushserver.messages import Cursor
 from pushserver.names import group_name
 
@@ -81,8 +81,7 @@ class Announcer:
 
 
 _announcers: dict[asyncio.AbstractEventLoop, Announcer] = {}
-# A forked child has none of its parent's loops.
-os.register_at_fork(after_in_child=_announcers.clear)
+forget_in_child(_announcers)
 
 
 def announcer_of(loop: asyncio.AbstractEventLoop) -> Announcer | None:

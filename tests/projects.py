@@ -23,6 +23,7 @@ def send(request):
 def hang(request):
     Path("hangs").touch()
     threading.Event().wait(3600)
+    return HttpResponse("late")
 
 
 urlpatterns = [path("length/", length), path("send/", send), path("hang/", hang)]

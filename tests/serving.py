@@ -1,8 +1,8 @@
 """A process that serves a small ASGI application with pushserver.server.
 
-``python -m tests.serving <port> [drain_timeout]``. Its standard output tells what
-happened, a JSON list a line: ["listening", host, port], ["log", request line,
-status, size], ["got", event] and at the end ["ended", what serve() returned].
+``python -m tests.serving <port> <drain_timeout> <stop_takes>``. Its standard output
+tells what happened, a JSON list a line: ["listening", host, port], ["log", request
+line, status, size], ["got", event] and at the end ["ended", what serve() returned].
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import resource
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from tests.e2e.servers import ROOT, Server, free_port, wait_until
 LIMIT = 1000
 
 
-def start(*, drain_timeout: float = 10) -> Server:
+def start(*, drain_timeout: float = 10, stop_takes: float = 0) -> Server:
     """Start the process; its bodies are limited to LIMIT bytes below /limited."""
     port = free_port()
-    argv = [sys.executable, "-m", "tests.serving", str(port), str(drain_timeout)]
+    argv = [sys.executable, "-m", "tests.serving"]
+    argv += [str(port), str(drain_timeout), str(stop_takes)]
     return Server(argv, cwd=ROOT, port=port).wait_listening()
 
 
@@ -66,10 +68,10 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await socket(scope, receive, send)
         return
     tell("got", scope["path"])
-    body = b""
+    length = 0
     while (event := await receive()).get("more_body"):
-        body += event["body"]
-    body += event.get("body", b"")
+        length += len(event["body"])
+    length += len(event.get("body", b""))
 
     async def answer(status: int, text: str, *, more: bool = False) -> None:
         await send({"type": "http.response.start", "status": status, "headers": []})
@@ -114,7 +116,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         case "/error":
             raise RuntimeError("as the test asked for")
         case _:
-            await answer(200, str(len(body)))
+            await answer(200, str(length))
 
 
 async def socket(scope: Any, receive: Any, send: Any) -> None:
@@ -137,13 +139,12 @@ def on_drain() -> None:
             news.set_result(None)
 
 
-async def on_stop() -> None:
+async def on_stop(takes: float) -> None:
+    await asyncio.sleep(takes)
     tell("got", "stop")
-    await asyncio.sleep(float(os.environ.get("STOP_TAKES", "0")))
-    tell("got", "stopped")
 
 
-def main(port: str, drain_timeout: str) -> None:
+def main(port: str, drain_timeout: str, stop_takes: str) -> None:
     from pushserver.server import serve
 
     ended = serve(
@@ -154,7 +155,7 @@ def main(port: str, drain_timeout: str) -> None:
         drain_timeout=float(drain_timeout),
         max_body=lambda path: LIMIT if path.startswith("/limited") else None,
         on_drain=on_drain,
-        on_stop=on_stop,
+        on_stop=partial(on_stop, float(stop_takes)),
         on_listening=lambda host, port: tell("listening", host, port),
         access_log=lambda line, status, size: tell("log", line, status, size),
     )

@@ -80,6 +80,7 @@ def test_drain(server):
         assert slow.response().body == b"slow"
     assert server.wait() == 0
     assert told(server, "got").count(["drain"]) == 1
+    assert told(server, "got")[-1] == ["stop"]
     assert told(server, "ended") == [[True]]
 
 
@@ -169,6 +170,14 @@ def test_drain_has_a_deadline(path):
         assert server.stop(deadline=8) == 0
         assert told(server, "ended") == [[False]]
         assert "Cutting 1 connections" in server.stderr
+        assert "Traceback" not in server.stderr
+
+
+def test_stop_has_a_deadline():
+    """What is left of the time is for `on_stop`, and no more."""
+    with start(drain_timeout=0.5, stop_takes=3600) as server:
+        assert server.stop(deadline=8) == 0
+        assert told(server, "ended") == [[False]]
         assert "Traceback" not in server.stderr
 
 

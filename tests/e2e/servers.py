@@ -189,11 +189,16 @@ def start_runpushserver(
     port: int | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Server:
-    """Start ``manage.py runpushserver <port> --noreload <arguments>``."""
+    """Start ``manage.py runpushserver <port> --noreload <arguments>``.
+
+    It listens and has said what it serves.
+    """
     port = port or free_port()
     argv = ["runpushserver", str(port), "--noreload", *arguments]
     server = management(project, argv, settings=settings, port=port, env=env)
-    return server.wait_listening()
+    server.wait_listening()
+    wait_until(lambda: "Quit the server" in server.stdout)
+    return server
 
 
 def start_runserver(

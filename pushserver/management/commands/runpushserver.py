@@ -152,10 +152,10 @@ class Command(RunserverCommand):
 
     def _exit(self, code: int) -> Never:
         # sys.exit() does not work in a thread, and waits for other threads.
-        atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        atexit._run_exitfuncs()
+        os._exit(code)  # pragma: no cover (an exit function ends the measuring)
 
     def serve(self, options: dict[str, Any]) -> bool:
         """Check the project and serve it; True if all requests ended in time."""

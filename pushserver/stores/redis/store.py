@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any, ClassVar
 from uuid import uuid4
 
+from pushserver.forks import forget_in_child
 from pushserver.messages import START, Cursor, Message
 from pushserver.stores.base import (
     Head,
@@ -70,8 +71,8 @@ class RedisStore(SharedStore):
             tuple[asyncio.AbstractEventLoop, int], Connection | ClusterConnection
         ] = {}
         self._reported: dict[asyncio.AbstractEventLoop, dict[str, int]] = {}
-        # A child must not use its parent's sockets, nor close them.
-        os.register_at_fork(after_in_child=self._connections.clear)
+        forget_in_child(self._connections)
+        forget_in_child(self._reported)
 
     async def append(
         self,

@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-from django.core.management.base import CommandError
+from django.core.management.base import BaseCommand, CommandError
 from django.test import override_settings
 
 from pushserver.listening import listen
@@ -22,6 +23,7 @@ from tests.e2e.servers import (
     wait_until,
 )
 from tests.projects import SITE, build
+from tests.reference import tables
 
 
 class Parsed(Exception):
@@ -78,6 +80,18 @@ def test_wrong_arguments(arguments, complaint):
     """What cannot be understood is named."""
     with pytest.raises(CommandError, match=complaint):
         call_command(Parsing(), *arguments.split())
+
+
+def test_documented_options():
+    """The reference page names each option of the command that Django has not."""
+    documented: set[str] = set()
+    for cell in tables("runpushserver")["Options"]:
+        documented.update(re.findall(r"(?<![\w-])--?[\w-]+", cell))
+    parser = Command().create_parser("manage.py", "runpushserver")
+    options = {text for each in parser._actions for text in each.option_strings}
+    base = BaseCommand().create_parser("manage.py", "any")
+    basic = {text for each in base._actions for text in each.option_strings}
+    assert documented - {"--skip-checks"} == options - basic
 
 
 def test_wrong_settings():
@@ -335,7 +349,8 @@ def test_ipv6(tmp_path):
     with management(project, argv, settings=SITE, port=port, host="::1") as server:
         server.wait_listening()
         assert server.request("GET", "/nothing").status == 404
-        assert f"http://[::1]:{port}/updates/<channel>" in server.stdout
+        said = f"http://[::1]:{port}/updates/<channel>"
+        wait_until(lambda: said in server.stdout)
 
 
 def test_thread_that_hangs(tmp_path):
@@ -392,14 +407,16 @@ def test_reload(tmp_path):
 
 
 def test_reload_after_a_mistake(tmp_path):
-    """A mistake that the checks find is shown, and served when it is mended."""
-    project = build(tmp_path)
-    urls = project / "urls.py"
+    """What an edit can mend is shown, and the mended project is served."""
+    project = build(tmp_path, ASGI_APPLICATION="site_asgi.site_application")
+    urls, asgi = project / "urls.py", project / "site_asgi.py"
     right = urls.read_text()
     urls.write_text("urlpatterns = ['nothing']\n")
     with reloading(project, "--allrequests") as server:
         wait_until(lambda: "urls.E004" in server.stderr)
-        edit(urls, right, lambda: "listening at" in server.stdout)
+        edit(urls, right, lambda: "ASGI_APPLICATION" in server.stderr)
+        added = asgi.read_text() + "site_application = application\n"
+        edit(asgi, added, lambda: "listening at" in server.stdout)
         assert server.request("GET", "/length/").status == 200
         assert server.stop() == 0
         assert "Traceback" not in server.stderr

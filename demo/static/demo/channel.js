@@ -1,0 +1,4 @@
+import { listen } from "./page.js";
+import "./wire.js";
+
+listen();
