@@ -6,21 +6,16 @@ connections for each send would cost ten times the send (design, section 6).
 
 import asyncio
 import atexit
-import concurrent.futures
 import os
 import threading
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
 
 from pushserver.conf import get_config
 from pushserver.forks import forget_in_child
 from pushserver.stores import close_stores
 from pushserver.wakeups import Announcer, announcer_of
 
-__all__ = ["close", "publish_from_thread"]
-
-T = TypeVar("T")
+__all__ = ["close", "publisher_loop"]
 
 _EXIT_TIMEOUT = 3.0  # seconds: a dead Redis must not hold a process that ends
 
@@ -35,16 +30,12 @@ class _Publisher:
         )
         self._thread.start()
 
-    def submit(
-        self, work: Callable[[], Coroutine[Any, Any, T]]
-    ) -> "concurrent.futures.Future[T]":
-        return asyncio.run_coroutine_threadsafe(work(), self.loop)
-
     def close(self) -> None:
         """Send the wake-ups that are pending, close the connections, end the thread."""
         # Where Redis does not answer, verification finds what is stored.
         with suppress(TimeoutError):
-            self.submit(self._close).result(_EXIT_TIMEOUT)
+            closing = asyncio.run_coroutine_threadsafe(self._close(), self.loop)
+            closing.result(_EXIT_TIMEOUT)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_EXIT_TIMEOUT)
 
@@ -65,15 +56,13 @@ _publishers: dict[str, _Publisher] = {}  # one at most
 _lock = threading.Lock()
 
 
-def publish_from_thread(
-    work: Callable[[], Coroutine[Any, Any, T]],
-) -> "concurrent.futures.Future[T]":
-    """Run the coroutine on the process's publisher loop, started at the first call."""
+def publisher_loop() -> asyncio.AbstractEventLoop:
+    """Return the running loop of the process's publisher, started at the first call."""
     with _lock:
         if not _publishers:
             _publishers["of this process"] = _Publisher()
         (publisher,) = _publishers.values()
-        return publisher.submit(work)
+        return publisher.loop
 
 
 @atexit.register
