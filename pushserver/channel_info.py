@@ -19,7 +19,12 @@ def render(info: Mapping[str, object], accept: str) -> tuple[str, str]:
     """Return content type and text: plain text unless JSON or XML is preferred."""
     request = HttpRequest()
     request.META["HTTP_ACCEPT"] = accept
-    preferred = request.get_preferred_type([_PLAIN, *_JSON, *_XML])
+    try:
+        preferred = request.get_preferred_type([_PLAIN, *_JSON, *_XML])
+    except (ValueError, LookupError):
+        # Unreadable (or too long, or of an unknown encoding, by Django's version).
+        # Nothing is to fail any more: the message may have been published already.
+        preferred = None
     if preferred in _JSON:
         return preferred, json.dumps(info)
     if preferred in _XML:

@@ -8,6 +8,7 @@ which waits in ``receive`` itself.
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import asdict
 from typing import ClassVar
 from urllib.parse import parse_qs
@@ -37,17 +38,15 @@ __all__ = ["LocationConsumer", "PublisherConsumer", "SubscriberConsumer"]
 # A poll ends at 80 to 100 % of its time, so that readers spread.
 _DEADLINE_FROM = 0.8
 
+_CURSOR_PARAMETERS = ("since", "last_event_id", "lastEventId")
+
+_VARY = b"If-None-Match, If-Modified-Since"
+_VARY_BY_ORIGIN = _VARY + b", Origin"
 _CORS_REQUEST_HEADERS = (
     b"If-Modified-Since, If-None-Match, Last-Event-ID, X-Cookie, X-Push-Gap"
 )
 _CORS_EXPOSED_HEADERS = b"ETag, Last-Modified, Cache-Control, X-Push-Gap, Retry-After"
 _CORS_MAX_AGE = b"86400"  # seconds; browsers cap it at less
-
-_ENDINGS = {
-    Ending.DELETED: (410, "The channel was deleted."),
-    Ending.CONFLICT: (409, "Another request is held on this channel."),
-    Ending.SHUTDOWN: (503, "The server is going down."),
-}
 
 
 class LocationConsumer(AsyncHttpConsumer):
@@ -63,31 +62,36 @@ class LocationConsumer(AsyncHttpConsumer):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
-        self.base_send = send
         self.headers = endpoints.headers_of(scope)
-        try:
+        self.base_send = endpoints.Outgoing(send, self.complete)
+        with suppress(endpoints.ClientGone):
             answer = await self._answer(receive)
-        except endpoints.ClientGone:
-            return
-        except Exception as error:  # the table tells what is known from a bug
-            answer = endpoints.reply_to(error)
-        if answer is not None:
-            await self._send(answer)
+            if answer is not None:
+                await endpoints.reply(self.base_send, *answer)
 
     async def _answer(self, receive: Receive) -> Reply | None:
         """Return the answer, None when there is nobody to answer any more."""
-        if self.scope["method"] not in self.methods:
-            return endpoints.not_allowed(self.methods)
-        endpoints.check_path(self.scope)
-        channel_id = validate_channel_id(self.scope["url_route"]["args"][0])
-        return await self.serve((self.location.store, channel_id), receive)
+        try:
+            if self.scope["method"] not in self.methods:
+                return endpoints.not_allowed(self.methods)
+            endpoints.check_path(self.scope)
+            # The last one: routers around ours may have taken some before it.
+            channel_id = validate_channel_id(self.scope["url_route"]["args"][-1])
+            return await self.serve((self.location.store, channel_id), receive)
+        except Exception as error:  # the table tells what is known from a bug
+            if self.base_send.started or isinstance(error, endpoints.ClientGone):
+                raise  # half an answer is for the server to cut off
+            return endpoints.reply_to(error)
 
     async def serve(self, key: tuple[str, str], receive: Receive) -> Reply | None:
         """Return the answer to a request for this channel."""
         raise NotImplementedError
 
-    async def _send(self, answer: Reply) -> None:
-        await endpoints.reply(self.base_send, *answer)
+    def complete(self, headers: Headers) -> Headers:
+        """Return an answer's headers with those that every answer has."""
+        if any(name.lower() == b"cache-control" for name, _ in headers):
+            return [*headers]
+        return [*headers, (b"cache-control", b"no-store")]
 
 
 class SubscriberConsumer(LocationConsumer):
@@ -96,6 +100,17 @@ class SubscriberConsumer(LocationConsumer):
     methods: ClassVar[tuple[str, ...]] = ("GET", "OPTIONS")
 
     async def serve(self, key: tuple[str, str], receive: Receive) -> Reply | None:
+        try:
+            return await self._serve(key, receive)
+        except asyncio.CancelledError:
+            # Daphne stops: this is the last moment at which the client can hear so.
+            if not self.base_send.started:
+                answer = endpoints.reply_at(Ending.SHUTDOWN)
+                with suppress(endpoints.ClientGone):
+                    await endpoints.reply(self.base_send, *answer)
+            raise
+
+    async def _serve(self, key: tuple[str, str], receive: Receive) -> Reply | None:
         access.check_host(self.scope, self.headers)
         if self.scope["method"] == "OPTIONS":
             return self._preflight()
@@ -128,19 +143,13 @@ class SubscriberConsumer(LocationConsumer):
         ) as subscription:
             outcome = await subscription.begin(wait=location.polling == "long")
             if outcome is None and subscription.waiter is not None:
-                outcome = await self._hold(
-                    subscription, subscription.waiter, receive, signals
-                )
+                outcome = await self._hold(subscription.waiter, receive, signals)
                 if outcome is None:
                     return None
             return self._reply(outcome or Ending.DEADLINE, subscription)
 
     async def _hold(
-        self,
-        subscription: Subscription,
-        waiter: Waiter,
-        receive: Receive,
-        signals: PollSignals | None,
+        self, waiter: Waiter, receive: Receive, signals: PollSignals | None
     ) -> Outcome | None:
         if signals is not None:
             signals.subscribe()
@@ -149,10 +158,6 @@ class SubscriberConsumer(LocationConsumer):
             return await endpoints.wait(
                 waiter, receive, self.location.poll_timeout * share
             )
-        except asyncio.CancelledError:
-            # Daphne stops: this is the last moment at which the client can hear so.
-            await self._send(self._reply(Ending.SHUTDOWN, subscription))
-            raise
         finally:
             if signals is not None:
                 signals.unsubscribe()
@@ -183,9 +188,7 @@ class SubscriberConsumer(LocationConsumer):
             return 200, headers, message.body
         if outcome is Ending.DEADLINE:
             return 304, self._position(subscription.position, gap=subscription.gap), b""
-        status, text = _ENDINGS[outcome]
-        retry = [endpoints.retry_after()] if outcome is Ending.SHUTDOWN else []
-        return endpoints.line(status, text, retry)
+        return endpoints.reply_at(outcome)
 
     def _position(self, cursor: Cursor, *, gap: bool) -> Headers:
         etag = cursor.etag.encode()
@@ -200,45 +203,41 @@ class SubscriberConsumer(LocationConsumer):
             headers.append((b"x-push-gap", b"1"))
         return headers
 
-    async def _send(self, answer: Reply) -> None:
-        status, headers, body = answer
-        await endpoints.reply(
-            self.base_send, status, self._with_cors(status, headers), body
-        )
-
-    def _with_cors(self, status: int, headers: Headers) -> Headers:
+    def complete(self, headers: Headers) -> Headers:
+        headers = super().complete(headers)
         allowed = self.location.allow_origin
-        vary = b"If-None-Match, If-Modified-Since"
-        if status not in (200, 304):
-            headers = [*headers, (b"cache-control", b"no-store")]
-        if allowed == ("*",):
-            headers.append((b"access-control-allow-origin", b"*"))
-            headers.append((b"access-control-expose-headers", _CORS_EXPOSED_HEADERS))
-        elif allowed:
-            vary += b", Origin"
-            origin = self.headers.get(b"origin", b"")
-            if origin.decode("latin-1") in allowed:
-                headers.append((b"access-control-allow-origin", origin))
-                headers.append(
-                    (b"access-control-expose-headers", _CORS_EXPOSED_HEADERS)
-                )
-                if self.location.allow_credentials:
-                    headers.append((b"access-control-allow-credentials", b"true"))
-        headers.append((b"vary", vary))
+        by_origin = allowed and allowed != ("*",)
+        headers.append((b"vary", _VARY_BY_ORIGIN if by_origin else _VARY))
+        # A middleware that answers may have an opinion of its own.
+        if not any(name.lower().startswith(b"access-control-") for name, _ in headers):
+            headers += self._permission()
         return headers
+
+    def _permission(self) -> Headers:
+        """Return what lets the page that asks read the answer, if it may."""
+        location, origin = self.location, self.headers.get(b"origin", b"")
+        if location.allow_origin == ("*",):
+            origin = b"*"
+        elif origin.decode("latin-1") not in location.allow_origin:
+            return []
+        permission = [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-expose-headers", _CORS_EXPOSED_HEADERS),
+        ]
+        if location.allow_credentials:
+            permission.append((b"access-control-allow-credentials", b"true"))
+        return permission
 
     def _preflight(self) -> Reply:
         headers = [(b"allow", b"GET, OPTIONS")]
-        if self.location.allow_origin:
+        if permission := self._permission():
             headers += [
+                *permission,
                 (b"access-control-allow-methods", b"GET"),
                 (b"access-control-allow-headers", _CORS_REQUEST_HEADERS),
                 (b"access-control-max-age", _CORS_MAX_AGE),
             ]
         return 204, headers, b""
-
-
-_CURSOR_PARAMETERS = ("since", "last_event_id", "lastEventId")
 
 
 class PublisherConsumer(LocationConsumer):
@@ -275,12 +274,10 @@ class PublisherConsumer(LocationConsumer):
     async def _post(self, key: tuple[str, str], body: bytes) -> Reply:
         if not self.location.create_on_post and not await publishing.exists(key):
             return endpoints.line(404, "There is no such channel.")
-        header = self.headers.get(b"content-type")
-        content_type = None if header is None else header.decode("latin-1")
         published = await publishing.publish(
             key,
             body=body,
-            content_type=content_type,
+            content_type=endpoints.content_type_of(self.headers),
             keep=self.location.store_messages,
             max_body=self.location.max_body,
         )

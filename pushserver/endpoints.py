@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 
 from pushserver.exceptions import (
     InvalidChannelId,
@@ -16,21 +16,25 @@ from pushserver.exceptions import (
     MessageTooBig,
     StoreUnavailable,
 )
+from pushserver.messages import START, Message
 from pushserver.waiters import Ending, Outcome, Waiter
 
 __all__ = [
     "ClientGone",
     "Headers",
+    "Outgoing",
     "Receive",
     "Reply",
     "Scope",
     "Send",
     "check_path",
+    "content_type_of",
     "headers_of",
     "line",
     "not_allowed",
     "read_body",
     "reply",
+    "reply_at",
     "reply_to",
     "retry_after",
     "wait",
@@ -45,11 +49,38 @@ Headers = list[tuple[bytes, bytes]]
 Reply = tuple[int, Headers, bytes]
 """Status, headers without Content-Length, body."""
 
+_ENDINGS = {
+    Ending.DELETED: (410, "The channel was deleted."),
+    Ending.CONFLICT: (409, "Another request is held on this channel."),
+    Ending.SHUTDOWN: (503, "The server is going down."),
+}
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 class ClientGone(Exception):
-    """The client has left before its request was complete: nobody to answer."""
+    """The client has left before it was answered: nobody to answer any more."""
+
+
+class Outgoing:
+    """The server's ``send`` for one request, which gets one answer.
+
+    ``complete`` makes its headers of those that it is given. ``started`` says that
+    there is no way back. Raises ClientGone.
+    """
+
+    def __init__(self, send: Send, complete: Callable[[Headers], Headers]) -> None:
+        self.started = False
+        self._send = send
+        self._complete = complete
+
+    async def __call__(self, event: Mapping[str, Any]) -> None:
+        if event["type"] == "http.response.start":
+            self.started = True
+            event = {**event, "headers": self._complete(event["headers"])}
+        try:
+            await self._send(event)
+        except OSError as error:  # as ASGI has it where the client is gone
+            raise ClientGone from error
 
 
 def headers_of(scope: Scope) -> dict[bytes, bytes]:
@@ -63,7 +94,7 @@ def headers_of(scope: Scope) -> dict[bytes, bytes]:
 def check_path(scope: Scope) -> None:
     """Raise InvalidChannelId for bad percent-encoding, which decoding hides."""
     raw_path = scope.get("raw_path")
-    if not raw_path or b"%" not in raw_path:
+    if not raw_path or (b"%" not in raw_path and raw_path.isascii()):
         return
     raw_path = raw_path.partition(b"?")[0]  # some servers leave the query there
     try:
@@ -87,7 +118,8 @@ async def read_body(
     when the body stops halfway.
     """
     too_big = MessageTooBig(f"The body is too big; accepted: {limit} bytes.")
-    length = headers.get(b"content-length", b"")
+    # Twenty digits are enough to tell, and int() refuses thousands of them.
+    length = headers.get(b"content-length", b"")[:20]
     if length.isdigit() and int(length) > limit:
         raise too_big
     body = bytearray()
@@ -100,6 +132,22 @@ async def read_body(
             raise too_big
         if not event.get("more_body", False):
             return bytes(body)
+
+
+def content_type_of(headers: Mapping[bytes, bytes]) -> str | None:
+    """Return the Content-Type to publish with, None without one.
+
+    Raises BadRequest for a text that no answer could carry.
+    """
+    header = headers.get(b"content-type")
+    if header is None:
+        return None
+    content_type = header.decode("latin-1")
+    try:
+        Message(id=START, previous=START, body=b"", content_type=content_type)
+    except ValueError as error:  # the rule is the message's own
+        raise BadRequest(str(error)) from None
+    return content_type
 
 
 async def reply(send: Send, status: int, headers: Headers, body: bytes) -> None:
@@ -121,10 +169,16 @@ def retry_after() -> tuple[bytes, bytes]:
     return b"retry-after", b"%d" % random.randint(1, 3)
 
 
+def reply_at(ending: Ending) -> Reply:
+    """Return the answer to a reader whose wait has ended thus, DEADLINE excepted."""
+    status, text = _ENDINGS[ending]
+    return line(status, text, [retry_after()] if status == 503 else [])
+
+
 def reply_to(error: Exception) -> Reply:
     """Return the answer to an exception: the one table for all endpoints."""
     match error:
-        case InvalidChannelId() | InvalidCursor() | ValueError():
+        case InvalidChannelId() | InvalidCursor() | BadRequest():
             return line(400, str(error))
         case SuspiciousOperation():
             return line(400, "This Host is not allowed here (ALLOWED_HOSTS).")
@@ -161,6 +215,9 @@ async def wait(waiter: Waiter, receive: Receive, timeout: float) -> Outcome | No
                 pass
     except TimeoutError:
         return waiter.outcome or Ending.DEADLINE
+    finally:
+        # Who still finds it parked would wake a scope that is over, and fail.
+        waiter.on_end = None
     return None
 
 

@@ -18,7 +18,8 @@ only hints that there is something to read. What every store owes its callers:
 * **Deletion.** ``delete`` drops the messages and leaves a mark that only grows, so
   a reader that was held can tell, however late it looks.
 * **Waived storage.** A message appended with ``keep=False`` may be read for
-  ``transient_timeout`` seconds, and only after the message just before it.
+  ``transient_timeout`` seconds, and only after the message just before it; where
+  there is none, after any cursor but the start (see ``reachable``).
 * **Failure.** A store that cannot answer raises StoreUnavailable, in time.
 
 The coroutines of one store object may run on several event loops when ``local``
@@ -31,7 +32,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pushserver.messages import Cursor, Message
+from pushserver.messages import START, Cursor, Message
 
 __all__ = ["Head", "History", "SharedStore", "Store", "reachable"]
 
@@ -132,11 +133,17 @@ class SharedStore(Store):
         """Return how many readers other processes hold, as they last reported."""
 
 
-def reachable(messages: list[Message], after: Cursor) -> list[Message]:
-    """Leave out messages of waived storage that do not follow on what was read."""
-    reachable = []
+def reachable(messages: list[Message], after: Cursor, *, born: Cursor) -> list[Message]:
+    """Leave out messages of waived storage that do not follow on what was read.
+
+    ``born`` is the id that the channel's first message names as the one before it.
+    Whoever is held on a channel from before then may have been given a smaller one,
+    because forgetting other channels raises it.
+    """
+    found = []
     for message in messages:
-        if message.kept or message.previous == after:
-            reachable.append(message)
+        is_first = message.previous == born and START < after < born
+        if message.kept or message.previous == after or is_first:
+            found.append(message)
             after = message.id
-    return reachable
+    return found

@@ -10,12 +10,7 @@ from threading import Lock
 from typing import ClassVar
 
 from pushserver.messages import START, Cursor, Message
-from pushserver.stores.base import (
-    Head,
-    History,
-    Store,
-    reachable,
-)
+from pushserver.stores.base import Head, History, Store, reachable
 
 __all__ = ["MemoryStore", "StoreStatistics"]
 
@@ -37,11 +32,12 @@ class StoreStatistics:
 class _Channel:
     """The messages of one channel and what outlives them."""
 
-    __slots__ = ("created", "deleted", "high", "known", "messages", "newest",
+    __slots__ = ("born", "created", "deleted", "high", "known", "messages", "newest",
                  "requested", "touched", "waived")  # fmt: skip
 
     def __init__(self, floor: Cursor) -> None:
         self.messages: list[Message] = []
+        self.born = floor  # what its first message names as the one before it
         self.newest = floor  # id of the last message
         self.high = floor  # highest id given to a message or a deletion
         self.deleted = START
@@ -128,7 +124,7 @@ class MemoryStore(Store):
             messages = channel.messages
             found = messages[bisect_right(messages, after, key=_id_of) :]
             if channel.waived:
-                found = reachable(found, after)
+                found = reachable(found, after, born=channel.born)
             return History(
                 messages=tuple(found[:limit]),
                 head=self._head(channel),
@@ -238,16 +234,27 @@ class MemoryStore(Store):
         while self._aging and most != 0:
             channel_id = next(iter(self._aging))
             channel = self._channels[channel_id]
-            if channel.touched + self._message_timeout > now:
+            if not _is_due(channel, self._message_timeout, now):
                 break
             self._trim(channel, now)
             del self._aging[channel_id]
             most = most and most - 1
         while self._channels and most != 0:
             channel_id, channel = next(iter(self._channels.items()))
-            if channel.touched + self._forget_after > now:
+            if not _is_due(channel, self._forget_after, now):
                 break
             self._floor = max(self._floor, channel.high)
             del self._channels[channel_id]
             self._aging.pop(channel_id, None)
             most = most and most - 1
+        if not self._channels:
+            # An emptied dictionary keeps its table, which may have been a large one.
+            self._channels.clear()
+            self._aging.clear()
+
+
+def _is_due(channel: _Channel, timeout: float, now: float) -> bool:
+    # Touched in the future: the clock went back. Time counts from now on, or one
+    # such channel would keep all those behind it.
+    channel.touched = min(channel.touched, now)
+    return channel.touched + timeout <= now

@@ -282,7 +282,8 @@ def test_everything(tmp_path):
         assert "the Django project" in server.stdout
         assert "subscriber_host" not in server.stdout
         poll.request("GET", "/updates/news")
-        wait_until(lambda: server.request("GET", "/send/").body == b"1")
+        wait_until(lambda: b'"subscribers": 1' in information(server))
+        assert server.request("GET", "/send/").body == b"1"
         assert json.loads(poll.response().body) == {"type": "news"}
         big = b"x" * 2 * 2**20
         assert server.request("POST", "/length/", body=big).body == b"2097152"
