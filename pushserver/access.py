@@ -3,7 +3,8 @@
 An answer is a value or an exception, never a reply: `endpoints` knows the wire.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -18,6 +19,9 @@ from pushserver.values import Network
 
 __all__ = ["check_host", "check_publisher_address", "check_publisher_token"]
 
+Address = IPv4Address | IPv6Address
+
+_FOR = re.compile(r"(?:^|;)\s*for\s*=([^;]*)", re.IGNORECASE)
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
@@ -64,37 +68,55 @@ def check_publisher_address(
     allow = location.allow
     if allow is None:
         allow = _LOOPBACK if settings.DEBUG else ()
-    address = _sender(scope, headers, config.trusted_proxies)
-    if address is None or not _within(address, allow):
+    client = scope.get("client")
+    address = _parse(client[0]) if client else None
+    # Where proxies say it in two ways both count: a client may have said the other.
+    senders = [
+        _sender(address, chain, config.trusted_proxies) for chain in _chains(headers)
+    ]
+    if not all(_within(sender, allow) for sender in senders or [address]):
         raise PermissionDenied(
             "This address may not publish here: sign the request, or name the address "
             "in the location's 'allow'."
         )
 
 
+def _chains(headers: Mapping[bytes, bytes]) -> list[list[str]]:
+    """Return for whom the request was passed on, in each way that proxies say it."""
+    chains = []
+    if (value := headers.get(b"x-forwarded-for")) is not None:
+        chains.append(value.decode("latin-1").split(","))
+    if (value := headers.get(b"forwarded")) is not None:
+        elements = value.decode("latin-1").split(",")
+        found = [_FOR.search(element) for element in elements]
+        chains.append([match[1] if match else "" for match in found])
+    return chains
+
+
 def _sender(
-    scope: Mapping[str, Any],
-    headers: Mapping[bytes, bytes],
-    trusted: tuple[Network, ...],
-) -> IPv4Address | IPv6Address | None:
-    """Return the address the request comes from, None where it cannot be known."""
-    client = scope.get("client")
-    address = _parse(client[0]) if client else None
-    forwarded = headers.get(b"x-forwarded-for")
-    if forwarded is None:
-        return None if b"forwarded" in headers else address
-    # The last address that no trusted proxy of ours stands for: what stands before
-    # it is the client's own claim.
-    for hop in reversed(forwarded.decode("latin-1").split(",")):
-        if address is None or not _within(address, trusted):
+    address: Address | None, chain: Sequence[str], trusted: tuple[Network, ...]
+) -> Address | None:
+    """Return whom the proxy at this address stands for, None where nobody knows.
+
+    It is the last address that no trusted proxy has: what stands before it in the
+    chain is the client's own claim.
+    """
+    for hop in reversed(chain):
+        if not _within(address, trusted):
             return None
-        address = _parse(hop.strip())
+        address = _parse(hop)
         if address is not None and not _within(address, trusted):
             return address
     return address
 
 
-def _parse(text: str) -> IPv4Address | IPv6Address | None:
+def _parse(text: str) -> Address | None:
+    # 192.0.2.1:4711 and "[2001:db8::1]:4711" are ways to write a hop, too.
+    text = text.strip(' \t"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
         address = ip_address(text)
     except ValueError:
@@ -104,5 +126,5 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
     return mapped or address
 
 
-def _within(address: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
-    return any(address in network for network in networks)
+def _within(address: Address | None, networks: tuple[Network, ...]) -> bool:
+    return address is not None and any(address in network for network in networks)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.core.handlers.asgi import get_script_prefix
 from django.urls import URLPattern
 
@@ -28,8 +29,9 @@ class LocationPattern:
         return self.location.pattern.pattern
 
     def match(self, path: str) -> tuple[str, tuple[str], dict[str, str]] | None:
-        # The router has taken the leading slash off.
-        channel_id = self.location.channel_id(f"/{path}")
+        # The router has taken the leading slash and root_path off.
+        path = _below(settings.FORCE_SCRIPT_NAME, f"/{path}")
+        channel_id = self.location.channel_id(path)
         return None if channel_id is None else ("", (channel_id,), {})
 
 
@@ -48,11 +50,9 @@ def http_urlpatterns() -> list[URLPattern]:
 def resolve(scope: Scope) -> tuple[ASGIApplication, Scope] | None:
     """Return the consumer for an http scope and the scope to call it with.
 
-    None where the path is no location of ours, or stands outside of the script
-    prefix (``root_path``, FORCE_SCRIPT_NAME).
+    Return None where the path is no location of ours.
     """
-    path, prefix = scope["path"], get_script_prefix(scope)
-    found = get_config().match(path.removeprefix(prefix))
+    found = get_config().match(_below(get_script_prefix(scope), scope["path"]))
     if found is None:
         return None
     location, channel_id = found
@@ -60,6 +60,14 @@ def resolve(scope: Scope) -> tuple[ASGIApplication, Scope] | None:
         **scope,
         "url_route": {"args": (channel_id,), "kwargs": {}},
     }
+
+
+def _below(prefix: str | None, path: str) -> str:
+    """Return the path below the script prefix (``root_path``, FORCE_SCRIPT_NAME).
+
+    As in Django, a path without it is all right: a proxy has taken it off.
+    """
+    return path.removeprefix((prefix or "").rstrip("/"))
 
 
 def _consumer(location: Location) -> ASGIApplication:

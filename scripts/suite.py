@@ -16,6 +16,7 @@ JS = ROOT / "js"
 TYPED = ["pushserver", "demo", "scripts", "tests", "manage.py"]
 OLDEST_NODE = 20
 COVERAGE = WORK / "coverage"
+TWO_CORES = ["--numprocesses=2", "--quiet"]
 IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 
 
@@ -97,7 +98,7 @@ def unit_stage(stages: Stages, interpreter: Interpreter) -> None:
     if not prepare(stages, interpreter):
         return
     python = development_python(interpreter)
-    unit = ["--numprocesses=2", "--quiet", "--ignore=tests/e2e"]
+    unit = [*TWO_CORES, "--ignore=tests/e2e"]
     stages.run(
         f"unit tests on Python {interpreter}, Django {django_version(python)}",
         command(python, "-m", "coverage", "run", "-m", "pytest", *unit),
@@ -117,8 +118,12 @@ def server_stages(
     stages.run("Debian packages", lambda: debian.require(debian.END_TO_END))
     stages.stop_if_failed()
     python = development_python(interpreter)
+    together = ["--dist=loadscope"]  # a module's tests share its servers
     versions = f"Python {interpreter}, Django {django_version(python)}"
-    stages.run(f"{name}, only on {versions}", command(python, "-m", "pytest", *options))
+    stages.run(
+        f"{name}, only on {versions}",
+        command(python, "-m", "pytest", *TWO_CORES, *together, *options),
+    )
 
 
 def django_version(python: Path) -> str:
