@@ -1,13 +1,18 @@
 """What runs inside Redis: one script an operation, each atomic.
 
-A channel has three keys in one cluster slot, named by a hash tag of its bucket:
+A channel has four keys in one cluster slot, named by a hash tag of its bucket:
 
 * the stream of its messages, with ids that we allot;
-* a hash that outlives them: ``last`` (id of the last message), ``deleted`` (mark of
-  the last deletion), ``created``, ``requested`` (when a reader last asked);
+* a hash that outlives them: ``last`` (id of the last message), ``born`` (what the
+  first one names as the one before it), ``deleted`` (mark of the last deletion),
+  ``created``, ``requested`` (when a reader last asked);
 * the floor of the bucket, shared with other channels and never expiring: the highest
   id ever given in it. Each append raises it, so ids strictly increase although
-  streams and hashes are deleted, expire, and the server's clock goes back.
+  streams and hashes are deleted, expire, and the server's clock goes back;
+* a list of the ids of waived storage, oldest first, which leave the stream early.
+
+Whatever may be refused (a key of another type, no memory, a read-only replica) is
+refused before the first message is written: an error means that nothing was stored.
 """
 
 from hashlib import sha1
@@ -52,10 +57,29 @@ local function later(a, b)
     return b
 end
 
--- Allot the next id of the bucket and raise its floor. meta: HMGET last, deleted.
-local function next_id(floor_key, meta, now)
-    local high = later(meta[1], later(meta[2], redis.call('GET', floor_key) or '0-0'))
-    local ms, n = parts(high)
+local function floor_of(floor_key, now)
+    local floor = redis.call('GET', floor_key)
+    if not floor then
+        -- A new Redis, or one that has lost its memory: whatever readers saw
+        -- before is below. pcall: where nothing can be written, reads go on.
+        floor = string.format('%.0f-0', now)
+        redis.pcall('SET', floor_key, floor)
+    end
+    return floor
+end
+
+-- The id of the last message, which the stream also knows should the hash be lost.
+local function last_of(stream, known)
+    if known or redis.call('EXISTS', stream) == 0 then return known end
+    local info = redis.call('XINFO', 'STREAM', stream)
+    for i = 1, #info, 2 do
+        if info[i] == 'last-generated-id' then return info[i + 1] end
+    end
+end
+
+-- Allot the next id of the bucket and raise its floor.
+local function next_id(floor_key, last, deleted, floor, now)
+    local ms, n = parts(later(last, later(deleted, floor)))
     local id
     if now > ms then
         id = string.format('%.0f-0', now)
@@ -64,6 +88,15 @@ local function next_id(floor_key, meta, now)
     end
     redis.call('SET', floor_key, id)
     return id
+end
+
+local function drop_waived(stream, waived, now, timeout)
+    local id = redis.call('LINDEX', waived, 0)
+    while id and parts(id) <= now - timeout do
+        redis.call('XDEL', stream, id)
+        redis.call('LPOP', waived)
+        id = redis.call('LINDEX', waived, 0)
+    end
 end
 
 -- Drop what is over the limits; limits of 0 are none.
@@ -83,64 +116,75 @@ local function trim(stream, now, min, max, timeout)
     redis.call('XTRIM', stream, 'MINID', '=', minid)
 end
 
--- last or false, deleted or false, created or false, requested or false, messages,
--- floor
-local function head(stream, meta_key, floor_key, now, min, max, timeout)
-    trim(stream, now, min, max, timeout)
+-- The head of the channel whose keys begin at i: last or false, deleted or false,
+-- created or false, requested or false, born or false, messages, floor.
+local function head(i, now)
+    local stream, meta_key, floor_key, waived = KEYS[i], KEYS[i + 1], KEYS[i + 2],
+                                                KEYS[i + 3]
+    drop_waived(stream, waived, now, tonumber(ARGV[4]))
+    trim(stream, now, tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))
     local meta = redis.call('HMGET', meta_key,
-                            'last', 'deleted', 'created', 'requested')
-    return {meta[1], meta[2], meta[3], meta[4], redis.call('XLEN', stream),
-            redis.call('GET', floor_key) or '0-0'}
+                            'last', 'deleted', 'created', 'requested', 'born')
+    return {last_of(stream, meta[1]) or false, meta[2], meta[3], meta[4], meta[5],
+            redis.call('XLEN', stream), floor_of(floor_key, now)}
 end
 """
 
-# ARGV: min, max, timeout ms, forget ms, then the fields of the entry.
-# Returns the id and the id before it.
+# Every script that takes limits: ARGV: min, max, timeout ms, waived timeout ms, ...
+
+# ARGV: limits, forget ms, then the fields of the entry; of waived storage, the last
+# one is k. Returns the id and the id before it.
 APPEND = Script(
     _COMMON
     + """
+local stream, meta_key, floor_key, waived = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local min, max, timeout, forget = tonumber(ARGV[1]), tonumber(ARGV[2]),
+                                  tonumber(ARGV[3]), ARGV[5]
 local now = now_ms()
-local meta = redis.call('HMGET', KEYS[2], 'last', 'deleted')
-local previous = meta[1] or redis.call('GET', KEYS[3]) or '0-0'
-local id = next_id(KEYS[3], meta, now)
-redis.call('XADD', KEYS[1], id, 'p', previous, unpack(ARGV, 5))
-redis.call('HSET', KEYS[2], 'last', id)
-trim(KEYS[1], now, tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
+drop_waived(stream, waived, now, tonumber(ARGV[4]))
+local meta = redis.call('HMGET', meta_key, 'last', 'deleted')
+local last, floor = last_of(stream, meta[1]), floor_of(floor_key, now)
+local previous = last or floor
+local id = next_id(floor_key, last, meta[2], floor, now)
+redis.call('XADD', stream, id, 'p', previous, unpack(ARGV, 6))
+redis.call('HSET', meta_key, 'last', id)
+if not last then redis.call('HSET', meta_key, 'born', previous) end
+if ARGV[#ARGV - 1] == 'k' then
+    redis.call('RPUSH', waived, id)
+    if max > 0 then redis.call('LTRIM', waived, -max, -1) end
+    redis.call('PEXPIRE', waived, forget)
+end
+trim(stream, now, min, max, timeout)
+redis.call('PEXPIRE', stream, forget)
+redis.call('PEXPIRE', meta_key, forget)
 return {id, previous}
 """
 )
 
-# ARGV: min, max, timeout ms, cursor, limit (0: none).
-# Returns the head, now, and the entries after the cursor.
+# ARGV: limits, cursor, limit (0: none).
+# Returns the head, now, and the entries after the cursor. Of those of waived storage
+# only the caller knows which count, so there the limit is the caller's, too.
 READ = Script(
     _COMMON
     + """
 local now = now_ms()
-local found = head(KEYS[1], KEYS[2], KEYS[3], now,
-                   tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))
-local entries
-if ARGV[5] == '0' then
-    entries = redis.call('XRANGE', KEYS[1], '(' .. ARGV[4], '+')
-else
-    entries = redis.call('XRANGE', KEYS[1], '(' .. ARGV[4], '+', 'COUNT', ARGV[5])
+local found = head(1, now)
+local range = {KEYS[1], '(' .. ARGV[5], '+'}
+if ARGV[6] ~= '0' and redis.call('EXISTS', KEYS[4]) == 0 then
+    range[4], range[5] = 'COUNT', ARGV[6]
 end
-return {found, string.format('%.0f', now), entries}
+return {found, string.format('%.0f', now), redis.call('XRANGE', unpack(range))}
 """
 )
 
-# KEYS: those of each channel, one after the other. ARGV: min, max, timeout ms.
+# KEYS: those of each channel, one after the other. ARGV: limits.
 # Returns now and the head of each channel.
 HEADS = Script(
     _COMMON
     + """
 local now = now_ms()
 local heads = {}
-for i = 1, #KEYS, 3 do
-    heads[#heads + 1] = head(KEYS[i], KEYS[i + 1], KEYS[i + 2], now,
-                             tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))
-end
+for i = 1, #KEYS, 4 do heads[#heads + 1] = head(i, now) end
 return {string.format('%.0f', now), heads}
 """
 )
@@ -154,19 +198,18 @@ redis.call('PEXPIRE', KEYS[2], ARGV[1])
 """
 )
 
-# ARGV: min, max, timeout ms, forget ms. Returns 1 if the channel existed.
+# ARGV: limits, forget ms. Returns 1 if the channel existed.
 DELETE = Script(
     _COMMON
     + """
 local now = now_ms()
-local before = head(KEYS[1], KEYS[2], KEYS[3], now,
-                    tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))
-local mark = next_id(KEYS[3], before, now)
-redis.call('DEL', KEYS[1])
+local before = head(1, now)
+local mark = next_id(KEYS[3], before[1], before[2], before[7], now)
+redis.call('DEL', KEYS[1], KEYS[4])
 redis.call('HDEL', KEYS[2], 'created')
 redis.call('HSET', KEYS[2], 'deleted', mark)
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
-return (before[3] or before[5] > 0) and 1 or 0
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
+return (before[3] or before[6] > 0) and 1 or 0
 """
 )
 

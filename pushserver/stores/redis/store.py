@@ -10,12 +10,7 @@ from uuid import uuid4
 
 from pushserver.forks import forget_in_child
 from pushserver.messages import START, Cursor, Message
-from pushserver.stores.base import (
-    Head,
-    History,
-    SharedStore,
-    reachable,
-)
+from pushserver.stores.base import Head, History, SharedStore, reachable
 from pushserver.stores.redis import scripts
 from pushserver.stores.redis.cluster import ClusterConnection
 from pushserver.stores.redis.connection import Connection
@@ -58,15 +53,14 @@ class RedisStore(SharedStore):
         channel_timeout: float = 86_400,
         transient_timeout: float = 10,
     ) -> None:
-        self._hosts = hosts[:1] if cluster else hosts
-        self._connect = ClusterConnection if cluster else Connection
+        self._hosts = hosts
         self._is_cluster = cluster
         self._prefix = key_prefix
         self._timeout = redis_timeout
         timeout_ms = round(message_timeout * 1000)
-        self._limits = (min_messages, max_messages, timeout_ms)
+        transient_ms = round(transient_timeout * 1000)
+        self._limits = (min_messages, max_messages, timeout_ms, transient_ms)
         self._forget_ms = timeout_ms + round(channel_timeout * 1000)
-        self._transient_ms = transient_timeout * 1000
         self._connections: dict[
             tuple[asyncio.AbstractEventLoop, int], Connection | ClusterConnection
         ] = {}
@@ -108,17 +102,12 @@ class RedisStore(SharedStore):
         head, now, entries = await self._call(
             scripts.READ, channel_id, *self._limits, str(after), ask
         )
-        oldest = float(now) - self._transient_ms
-        messages = [
-            message
-            for message in map(_unpack, entries)
-            if message.kept or message.id.milliseconds > oldest
-        ]
-        found = reachable(messages, after)
+        born = _cursor(head[4]) if head[4] else START
+        found = reachable([_unpack(entry) for entry in entries], after, born=born)
         return History(
             messages=tuple(found[:limit]),
             head=_head(head, float(now)),
-            complete=limit is None or len(entries) <= limit,
+            complete=limit is None or len(found) <= limit,
         )
 
     async def heads(self, channel_ids: Sequence[str]) -> Mapping[str, Head]:
@@ -128,15 +117,10 @@ class RedisStore(SharedStore):
             # The keys of one call must be in one slot of a cluster.
             place = self._shard(digest), digest[:2] if self._is_cluster else ""
             batches.setdefault(place, []).append(channel_id)
-        heads: dict[str, Head] = {}
-        for (shard, _), ids in batches.items():
-            keys = [key for channel_id in ids for key in self._keys(channel_id)]
-            now, replies = await self._connection(shard).call(
-                scripts.HEADS, keys, self._limits
-            )
-            found = [_head(reply, float(now)) for reply in replies]
-            heads.update(zip(ids, found, strict=True))
-        return heads
+        found = await asyncio.gather(
+            *(self._heads(shard, ids) for (shard, _), ids in batches.items())
+        )
+        return {channel_id: head for heads in found for channel_id, head in heads}
 
     async def create(self, channel_id: str) -> None:
         await self._call(scripts.CREATE, channel_id, self._forget_ms)
@@ -169,12 +153,23 @@ class RedisStore(SharedStore):
     async def close(self) -> None:
         """Close the connections of the running loop."""
         loop = asyncio.get_running_loop()
-        for key in [key for key in self._connections if key[0] is loop]:
+        # A copy: other threads connect from other loops meanwhile.
+        for key in [key for key in list(self._connections) if key[0] is loop]:
             await self._connections.pop(key).close()
 
     async def _call(self, script: scripts.Script, channel_id: str, *args: Any) -> Any:
         connection = self._connection(self._shard(_digest(channel_id)))
         return await connection.call(script, self._keys(channel_id), args)
+
+    async def _heads(
+        self, shard: int, channel_ids: list[str]
+    ) -> list[tuple[str, Head]]:
+        keys = [key for channel_id in channel_ids for key in self._keys(channel_id)]
+        now, replies = await self._connection(shard).call(
+            scripts.HEADS, keys, self._limits
+        )
+        heads = [_head(reply, float(now)) for reply in replies]
+        return list(zip(channel_ids, heads, strict=True))
 
     async def _report(self, counts: Mapping[str, int], *, anew: bool) -> bool:
         reporter = f"{_process}.{id(asyncio.get_running_loop())}"
@@ -186,20 +181,24 @@ class RedisStore(SharedStore):
     def _held_key(self, name: str) -> str:
         return f"{self._prefix}:{{held}}:{name}"
 
-    def _keys(self, channel_id: str) -> tuple[str, str, str]:
+    def _keys(self, channel_id: str) -> tuple[str, ...]:
         digest = _digest(channel_id)
         bucket = f"{self._prefix}:{{{digest[:2]}}}"
-        return f"{bucket}:{digest}", f"{bucket}:{digest}:head", f"{bucket}:floor"
+        stream = f"{bucket}:{digest}"
+        return stream, f"{stream}:head", f"{bucket}:floor", f"{stream}:waived"
 
     def _shard(self, digest: str) -> int:
         # By bucket, whose floor its channels share.
-        return crc32(digest[:2].encode()) % len(self._hosts)
+        return 0 if self._is_cluster else crc32(digest[:2].encode()) % len(self._hosts)
 
     def _connection(self, shard: int) -> Connection | ClusterConnection:
         key = asyncio.get_running_loop(), shard
         connection = self._connections.get(key)
         if connection is None:
-            connection = self._connect(self._hosts[shard], timeout=self._timeout)
+            if self._is_cluster:
+                connection = ClusterConnection(self._hosts, timeout=self._timeout)
+            else:
+                connection = Connection(self._hosts[shard], timeout=self._timeout)
             self._connections[key] = connection
         return connection
 
@@ -238,7 +237,7 @@ def _unpack(entry: tuple[bytes, list[bytes]]) -> Message:
 
 
 def _head(reply: list[Any], now: float) -> Head:
-    last, deleted, created, requested, messages, floor = reply
+    last, deleted, created, requested, _, messages, floor = reply
     return Head(
         newest=_cursor(last or floor),
         deleted=_cursor(deleted) if deleted else START,
