@@ -32,6 +32,7 @@ __all__ = ["Hub", "HubStatistics", "Key", "Membership", "hub_of", "running_hubs"
 logger = logging.getLogger(__name__)
 
 _RECEIVE_AGAIN = 1.0  # seconds to the next try when the layer's receive fails
+_AT_ONCE = 10  # joins and leaves: each takes a connection of the layer
 
 
 class Membership:
@@ -69,7 +70,9 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self._config = config
         self._announcer = Announcer(config)
+        self._announcer.on_return = self.rejoin_all
         self._layer = self._announcer.layer
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._members: dict[Key, Membership] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._inbox: asyncio.Future[str] = self.loop.create_future()
@@ -94,11 +97,11 @@ class Hub:
     async def join(self, membership: Membership) -> None:
         """Return once the process is in the channel's group, or could not get in.
 
-        A failure is logged, not raised: the store is the truth, and verification
-        tries again.
+        A failure is not raised: the store is the truth, and the group is entered when
+        the layer is back.
         """
         for _ in range(2):  # what is under way may be a leave: then once more
-            if membership.joined_at is not None:
+            if membership.joined_at is not None or self._announcer.outage.down:
                 return
             self.rejoin(membership)
             if membership.changing is not None:
@@ -109,6 +112,10 @@ class Hub:
         """Enter the group again, soon: a wake-up did not reach us."""
         if membership.changing is None:
             membership.changing = self.spawn(self._join(membership))
+
+    def rejoin_all(self) -> None:
+        """Enter every group again, soon: the layer may have forgotten us."""
+        self.spawn(self._rejoin_all())
 
     def leave(self, membership: Membership) -> None:
         """Take back one ``enter``; the group is left after ``linger`` seconds."""
@@ -123,20 +130,19 @@ class Hub:
         """
         now = self.loop.time()
         renew_after = getattr(self._layer, "group_expiry", 86_400) / 3
+        partings = []
         for membership in self.memberships():
             if membership.changing is not None:
                 continue
             if membership.readers == 0:
                 if now - membership.left_at >= self._config.linger:
-                    membership.changing = self.spawn(self._part(membership))
-                    await asyncio.shield(membership.changing)
-                    if membership.readers == 0:  # nobody came meanwhile
-                        del self._members[membership.key]
-                        on_gone(membership)
+                    membership.changing = self.spawn(self._part(membership, on_gone))
+                    partings.append(membership.changing)
             elif (
                 membership.joined_at is None or now - membership.joined_at > renew_after
             ):
                 self.rejoin(membership)
+        await asyncio.gather(*map(asyncio.shield, partings))
 
     def memberships(self) -> list[Membership]:
         """Return the channels of this hub as they are now."""
@@ -189,8 +195,7 @@ class Hub:
     async def close(self) -> None:
         """Leave everything and end every task of the hub."""
         _hubs.pop(self.loop, None)
-        for membership in self.memberships():
-            await self._part(membership)
+        await asyncio.gather(*map(self._part, self.memberships()))
         self._members.clear()
         tasks = list(self._tasks)
         for task in tasks:
@@ -200,10 +205,9 @@ class Hub:
 
     async def _listen(self) -> None:
         try:
-            self._inbox.set_result(await self._layer.new_channel("pushserver."))
             while True:
                 try:
-                    message = await self._layer.receive(self._inbox.result())
+                    message = await self._receive()
                 except Exception as error:  # whatever a layer raises
                     await self._recover(error)
                 else:
@@ -211,35 +215,60 @@ class Hub:
         finally:
             # Also when the loop ends without `close`, as a temporary one does.
             _hubs.pop(self.loop, None)
+            self._announcer.forget()
+
+    async def _receive(self) -> Any:
+        if not self._inbox.done():
+            new_channel = self._layer.new_channel("pushserver.")
+            self._inbox.set_result(await self._announcer.call(new_channel))
+        return await self._layer.receive(self._inbox.result())
 
     async def _recover(self, error: Exception) -> None:
         if type(error).__name__ == "TimeoutError":
-            # The core Redis layer, idle for as long as redis-py waits for a reply
-            # (5 s both): it is no outage, and not worth a line.
+            # The core Redis layer, idle for as long as redis-py waits for a reply:
+            # it is no outage, and not worth a line.
             return
-        logger.warning("The channel layer does not deliver: %r", error)
+        self._announcer.failed(error)
         await asyncio.sleep(_RECEIVE_AGAIN)
 
-    async def _join(self, membership: Membership) -> None:
-        try:
-            async with asyncio.timeout(self._config.redis_timeout):
-                await self._layer.group_add(membership.group, await self._inbox)
-            membership.joined_at = self.loop.time()
-        except Exception as error:  # whatever a layer raises
-            membership.joined_at = None
-            logger.warning("Could not join a group of the channel layer: %r", error)
-        finally:
-            membership.changing = None
+    async def _rejoin_all(self) -> None:
+        for membership in self.memberships():
+            self.rejoin(membership)
+            if membership.changing is not None:
+                await asyncio.shield(membership.changing)
 
-    async def _part(self, membership: Membership) -> None:
+    async def _join(self, membership: Membership) -> None:
+        membership.joined_at = await self._command("group_add", membership)
+        membership.changing = None
+
+    async def _part(
+        self,
+        membership: Membership,
+        on_gone: Callable[[Membership], None] | None = None,
+    ) -> None:
         membership.joined_at = None
-        try:
-            async with asyncio.timeout(self._config.redis_timeout):
-                await self._layer.group_discard(membership.group, await self._inbox)
-        except Exception as error:  # whatever a layer raises; the group expires
-            logger.debug("Could not leave a group of the channel layer: %r", error)
-        finally:
-            membership.changing = None
+        await self._command("group_discard", membership)
+        membership.changing = None
+        if on_gone is not None and membership.readers == 0:  # nobody came meanwhile
+            del self._members[membership.key]
+            on_gone(membership)
+
+    async def _command(self, name: str, membership: Membership) -> float | None:
+        """Do it, a few at a time, and return when that was; None if it failed."""
+        async with self._turns:
+            if self._announcer.outage.down:
+                return None
+            try:
+                await self._announcer.call(self._with_inbox(name, membership.group))
+            except Exception as error:  # whatever a layer raises
+                self._announcer.failed(error)
+                return None
+            return self.loop.time()
+
+    async def _with_inbox(self, name: str, group: str) -> None:
+        # Shielded: a call that takes too long must not end it for the others.
+        inbox = await asyncio.shield(self._inbox)
+        await getattr(self._layer, name)(group, inbox)
 
 
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}

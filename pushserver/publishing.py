@@ -7,12 +7,12 @@ the right one.
 import asyncio
 from dataclasses import dataclass
 
-from pushserver.exceptions import MessageTooBig
+from pushserver.exceptions import MessageTooBig, StoreUnavailable
 from pushserver.hub import running_hubs
 from pushserver.messages import START, Cursor, Message
 from pushserver.names import validate_channel_id
 from pushserver.stores import get_store
-from pushserver.stores.base import Head
+from pushserver.stores.base import Head, SharedStore
 from pushserver.wakeups import Key, announcer_of
 
 __all__ = ["ChannelInfo", "Published", "create", "delete", "exists", "info", "publish"]
@@ -62,11 +62,18 @@ async def publish(
             f"The message for {channel_id!r} has {len(body)} bytes; accepted: "
             f"{max_body} (PUSH_SERVER['max_body'])."
         )
-    message = await get_store(alias).append(
+    store = get_store(alias)
+    append = store.append(
         channel_id, body=body, content_type=content_type, event=event, keep=keep
     )
+    elsewhere = 0
+    if isinstance(store, SharedStore):
+        # Together: one round trip.
+        message, elsewhere = await asyncio.gather(append, _count_elsewhere(key))
+    else:
+        message = await append
     # Counted before the next await: exact for the readers of this loop.
-    published = Published(message, _held_on(key))
+    published = Published(message, _held_on(key) + elsewhere)
     _wake(key, message.id)
     return published
 
@@ -84,9 +91,11 @@ async def delete(key: Key) -> bool:
     """
     channel_id = validate_channel_id(key[1])
     held = _held_on(key)
-    existed = await get_store(key[0]).delete(channel_id)
+    existed, elsewhere = await asyncio.gather(
+        get_store(key[0]).delete(channel_id), _held_elsewhere(key)
+    )
     _wake(key, (await _head_of(key)).deleted)
-    return existed or held > 0
+    return existed or held + elsewhere > 0
 
 
 async def exists(key: Key) -> bool:
@@ -94,7 +103,10 @@ async def exists(key: Key) -> bool:
 
     Raises InvalidChannelId, StoreUnavailable.
     """
-    return _held_on(key) > 0 or (await _head_of(key)).exists
+    if _held_on(key):
+        return True
+    head, elsewhere = await asyncio.gather(_head_of(key), _held_elsewhere(key))
+    return head.exists or elsewhere > 0
 
 
 async def info(key: Key) -> ChannelInfo:
@@ -102,13 +114,14 @@ async def info(key: Key) -> ChannelInfo:
 
     Raises InvalidChannelId, StoreUnavailable.
     """
-    head = await _head_of(key)
+    head, elsewhere = await asyncio.gather(_head_of(key), _held_elsewhere(key))
     ago = [hub.requested_ago(key) for hub in running_hubs()]
-    requested = [seconds for seconds in (*ago, head.requested) if seconds is not None]
+    ago += [head.requested, 0.0 if elsewhere else None]
+    requested = [seconds for seconds in ago if seconds is not None]
     return ChannelInfo(
         messages=head.messages,
         requested=int(min(requested, default=-1)),
-        subscribers=_held_on(key),
+        subscribers=_held_on(key) + elsewhere,
         last_message_id=str(head.newest if head.known else START),
     )
 
@@ -116,6 +129,20 @@ async def info(key: Key) -> ChannelInfo:
 async def _head_of(key: Key) -> Head:
     channel_id = validate_channel_id(key[1])
     return (await get_store(key[0]).heads([channel_id]))[channel_id]
+
+
+async def _held_elsewhere(key: Key) -> int:
+    store = get_store(key[0])
+    if isinstance(store, SharedStore):
+        return await store.held_elsewhere(key[1])
+    return 0
+
+
+async def _count_elsewhere(key: Key) -> int:
+    try:
+        return await _held_elsewhere(key)
+    except StoreUnavailable:
+        return 0  # the message's fate is what counts; counts may be on another server
 
 
 def _held_on(key: Key) -> int:

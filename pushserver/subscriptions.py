@@ -10,37 +10,29 @@ read and the registration would wait for the next one. So:
 3. read after the cursor, from the tail where it is sure, else from the store;
 4. park, in the same step of the loop in which the read turned out empty.
 
-A wake-up that is lost is made good by verification: every ``resync`` seconds the
-heads of all live channels are compared with the store. The tail is trusted only
-for so long.
+A wake-up that is lost is made good by verification (`upkeep`). The tail is trusted
+only as long as the last one is fresh.
 """
 
 import asyncio
-import logging
-import random
 import time
 from collections.abc import Sequence
 from typing import Literal, Self
 
 from pushserver.conf import Config, get_config
+from pushserver.contest import Contest
 from pushserver.exceptions import StoreUnavailable
 from pushserver.forks import forget_in_child
-from pushserver.hub import Hub, HubStatistics, Key, Membership
+from pushserver.hub import Hub, HubStatistics, Key
 from pushserver.live import LiveChannel
 from pushserver.messages import START, Cursor, Message
 from pushserver.stores import get_store
-from pushserver.stores.base import Head, SharedStore
+from pushserver.stores.base import Head
 from pushserver.tails import Tail
+from pushserver.upkeep import Upkeep
 from pushserver.waiters import Delivery, Ending, Outcome, Waiter
 
 __all__ = ["Subscription", "Subscriptions", "current", "drain"]
-
-logger = logging.getLogger(__name__)
-
-_HEADS_AT_ONCE = 500  # live channels a verifying read (design, section 5)
-_REPORT_EVERY = 1.0  # seconds: how old counts of other processes may be
-# Of `resync`: the next verification begins within it, so that tails stay trusted.
-_VERIFY_FROM, _VERIFY_TO = 0.7, 0.9
 
 
 class Subscriptions:
@@ -50,10 +42,13 @@ class Subscriptions:
         self.config = config
         self.hub = Hub(config)
         self.draining = False
+        self.contest = Contest(self.hub)
         self._live: dict[Key, LiveChannel] = {}
-        self._store_is_down = False
-        self.hub.spawn(self._verify_forever())
-        self.hub.spawn(self._report_forever())
+        # Also when the loop ends without `close`, as a temporary one does.
+        self.upkeep = Upkeep(config, self.hub, self._live, self.contest)
+        self.upkeep.verifying.add_done_callback(
+            lambda _: _by_loop.pop(self.hub.loop, None)
+        )
 
     def live(self, key: Key) -> LiveChannel:
         """Count a reader of the channel and return what its readers share.
@@ -88,85 +83,6 @@ class Subscriptions:
     def statistics(self) -> HubStatistics:
         """Return what the hub holds now."""
         return self.hub.statistics()
-
-    async def _verify_forever(self) -> None:
-        try:
-            while True:
-                share = random.uniform(_VERIFY_FROM, _VERIFY_TO)
-                await asyncio.sleep(self.config.resync * share)
-                await self._verify_and_forget()
-        finally:
-            # Also when the loop ends without `close`, as a temporary one does.
-            _by_loop.pop(self.hub.loop, None)
-
-    async def _verify_and_forget(self) -> None:
-        try:
-            await self.verify()
-            await self._forget_idle()
-        except StoreUnavailable as error:
-            if not self._store_is_down:
-                logger.warning("The store is down: %s", error)
-            self._store_is_down = True
-        except Exception:
-            # A bug must not end the only thing that heals lost wake-ups.
-            logger.exception("Verifying the live channels failed")
-        else:
-            if self._store_is_down:
-                logger.warning("The store is back")
-            self._store_is_down = False
-
-    async def _report_forever(self) -> None:
-        """Tell the stores that processes share how many readers this one holds."""
-        while True:
-            await asyncio.sleep(_REPORT_EVERY)
-            try:
-                for alias in self.config.stores:
-                    await self._report(alias)
-            except StoreUnavailable:
-                pass  # verification says so; and our readers are forgotten by itself
-            except Exception:
-                logger.exception("Reporting the held readers failed")
-
-    async def _report(self, alias: str) -> None:
-        store = get_store(alias)
-        if isinstance(store, SharedStore):
-            held = {
-                membership.key[1]: count
-                for membership in self.hub.memberships()
-                if membership.key[0] == alias and (count := len(membership.waiters))
-            }
-            await store.report_held(held)
-
-    async def verify(self) -> None:
-        """Compare every live channel with its store, and heal what a wake-up missed.
-
-        Raises StoreUnavailable.
-        """
-        by_store: dict[str, list[str]] = {}
-        for alias, channel_id in self._live:
-            by_store.setdefault(alias, []).append(channel_id)
-        for alias, channel_ids in by_store.items():
-            for i in range(0, len(channel_ids), _HEADS_AT_ONCE):
-                started = self.hub.loop.time()
-                batch = channel_ids[i : i + _HEADS_AT_ONCE]
-                heads = await get_store(alias).heads(batch)
-                for channel_id, head in heads.items():
-                    live = self._live.get((alias, channel_id))
-                    if live is not None and live.compare(head, started=started):
-                        self.hub.rejoin(live.membership)
-
-    async def _forget_idle(self) -> None:
-        gone: list[Membership] = []
-
-        def forget(membership: Membership) -> None:
-            del self._live[membership.key]
-            gone.append(membership)
-
-        await self.hub.maintain(forget)
-        for membership in gone:
-            alias, channel_id = membership.key
-            ago = self.hub.loop.time() - membership.requested_at
-            await get_store(alias).note_requested(channel_id, ago)
 
 
 class Subscription:
@@ -215,11 +131,27 @@ class Subscription:
         Then, with ``wait``, it is parked and ``waiter`` ends with the outcome. A
         reader that may not wait gets the Ending at once. Raises StoreUnavailable.
         """
+        config = self._subscriptions.config
+        try:
+            # The layer and the store together may take as long as one of them.
+            async with asyncio.timeout(config.redis_timeout):
+                return await self._begin(wait=wait)
+        except TimeoutError as error:
+            raise StoreUnavailable("The store did not answer in time.") from error
+
+    async def _begin(self, *, wait: bool) -> Outcome | None:
         await self._subscriptions.hub.join(self._live.membership)
         messages = await self._from_the_end() or await self._after_seen()
         if messages:
             return Delivery(messages, self._gap)
-        return self._park() if wait else None
+        if not wait:
+            return None
+        ending = self._park()
+        if self.waiter is not None:
+            membership = self._live.membership
+            contest = self._subscriptions.contest
+            await contest.enter(self._concurrency, membership, self.waiter)
+        return ending
 
     async def _from_the_end(self) -> Sequence[Message]:
         if self._from_end == "oldest":
