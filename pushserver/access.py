@@ -5,11 +5,14 @@ An answer is a value or an exception, never a reply: `endpoints` knows the wire.
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 from django.http import HttpRequest
 
 from pushserver.conf import Config
@@ -21,23 +24,36 @@ __all__ = ["check_host", "check_publisher_address", "check_publisher_token"]
 
 Address = IPv4Address | IPv6Address
 
+_HOST_HEADERS = {
+    b"host": "HTTP_HOST",
+    b"x-forwarded-host": "HTTP_X_FORWARDED_HOST",
+    b"x-forwarded-port": "HTTP_X_FORWARDED_PORT",
+}
 _FOR = re.compile(r"(?:^|;)\s*for\s*=([^;]*)", re.IGNORECASE)
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
 def check_host(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
     """Raise DisallowedHost where Django would: ALLOWED_HOSTS hold on push URLs."""
-    request = HttpRequest()
     host, port = scope.get("server") or ("unknown", 0)
-    request.META = {"SERVER_NAME": host, "SERVER_PORT": str(port)}
-    for name, key in (
-        (b"host", "HTTP_HOST"),
-        (b"x-forwarded-host", "HTTP_X_FORWARDED_HOST"),
-        (b"x-forwarded-port", "HTTP_X_FORWARDED_PORT"),
-    ):
-        if (value := headers.get(name)) is not None:
+    _check_host(host, port, *map(headers.get, _HOST_HEADERS))
+
+
+# A page's polls repeat themselves, and Django's rules take 37 us. What is refused is
+# not remembered: names that somebody makes up would push out the good ones.
+@lru_cache(maxsize=1024)
+def _check_host(server: str, port: int | None, *values: bytes | None) -> None:
+    request = HttpRequest()
+    request.META = {"SERVER_NAME": server, "SERVER_PORT": str(port)}
+    for key, value in zip(_HOST_HEADERS.values(), values, strict=True):
+        if value:  # granian adds an empty Host where there is none
             request.META[key] = value.decode("latin-1")
     request.get_host()
+
+
+@receiver(setting_changed, dispatch_uid="pushserver.access")
+def _forget_hosts(**kwargs: Any) -> None:
+    _check_host.cache_clear()
 
 
 def check_publisher_token(

@@ -6,7 +6,8 @@ application = push_application(get_asgi_application())
 import asyncio
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
 
@@ -20,6 +21,10 @@ from pushserver.routing import resolve
 __all__ = ["PushApplication", "push_application"]
 
 Application = Callable[[Any, Any, Any], Awaitable[Any]]
+Handler = Callable[[int, FrameType | None], Any]
+
+_PHASES = ("lifespan.startup", "lifespan.shutdown")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def push_application(application: Application | None = None) -> "PushApplication":
@@ -52,8 +57,10 @@ class PushApplication:
             await self.application(scope, receive, send)
         elif scope["type"] == "http":
             await reply(send, *line(404, "There is nothing here."))
-        else:
+        elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
+        else:
+            raise ValueError(f"Nobody serves {scope['type']!r} here.")
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take part in the lifespan, beside the application or in its place.
@@ -61,58 +68,75 @@ class PushApplication:
         Servers with lifespan say ``shutdown`` only after the clients have left, and
         ours stay: so the signal itself ends the held polls.
         """
-        events: list[str] = []
+        seen: set[str] = set()
+
+        def answered(phase: str) -> bool:
+            return not seen.isdisjoint({f"{phase}.complete", f"{phase}.failed"})
 
         async def watched_receive() -> Any:
             event = await receive()
-            events.append(event["type"])
+            seen.add(event["type"])
             if event["type"] == "lifespan.startup":
-                _drain_on_signals()
+                signals.enter_context(_draining_on_signals())
             else:
                 await _stop()
             return event
 
         async def watched_send(message: dict[str, Any]) -> None:
-            events.append(message["type"])
+            seen.add(message["type"])
             await send(message)
 
-        if self.application is not None:
-            try:
-                await self.application(scope, watched_receive, watched_send)
-            except Exception:
-                # Django, for one, refuses lifespan; then we answer in its place.
-                if any(event.startswith("lifespan.startup.") for event in events):
-                    raise
-            else:
+        with ExitStack() as signals:
+            if self.application is not None:
+                try:
+                    await self.application(scope, watched_receive, watched_send)
+                except Exception:
+                    # Django, for one, refuses lifespan; others fail to start.
+                    if any(map(answered, _PHASES)):
+                        raise
+            if "lifespan.startup.failed" in seen:
                 return
-        if not events:
-            await watched_receive()
-        await send({"type": "lifespan.startup.complete"})
-        await watched_receive()
-        await send({"type": "lifespan.shutdown.complete"})
+            # What the application has left out is done in its place.
+            for phase in _PHASES:
+                if phase not in seen:
+                    await watched_receive()
+                if not answered(phase):
+                    await send({"type": f"{phase}.complete"})
 
 
-def _drain_on_signals() -> None:
+@contextmanager
+def _draining_on_signals() -> Iterator[None]:
     """End the held polls of this loop on SIGTERM and SIGINT, then go on as before."""
     if threading.current_thread() is not threading.main_thread():
+        yield
         return
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _chained(loop, signal.getsignal(number)))
-
-
-def _chained(loop: asyncio.AbstractEventLoop, previous: Any) -> Any:
-    def handle(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(subscriptions.drain)
+    ours = {}
+    for number in _SIGNALS:
+        previous = signal.getsignal(number)
+        # Others would end the process at once, or do not end it at all.
         if callable(previous):
-            previous(number, frame)
-        elif previous is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            ours[number] = _chained(loop, previous), previous
+            signal.signal(number, ours[number][0])
+    try:
+        yield
+    finally:
+        for number, (handler, previous) in ours.items():
+            # Whoever came after us stays, and hands over to us.
+            if signal.getsignal(number) is handler:
+                signal.signal(number, previous)
+
+
+def _chained(loop: asyncio.AbstractEventLoop, previous: Handler) -> Handler:
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(subscriptions.drain)
+        previous(number, frame)
 
     return handle
 
 
 async def _stop() -> None:
+    subscriptions.drain()
     await settled()
     await subscriptions.current().close()

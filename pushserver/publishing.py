@@ -15,7 +15,17 @@ from pushserver.stores import get_store
 from pushserver.stores.base import Head, SharedStore
 from pushserver.wakeups import Key, announcer_of
 
-__all__ = ["ChannelInfo", "Published", "create", "delete", "exists", "info", "publish"]
+__all__ = [
+    "ChannelInfo",
+    "Published",
+    "Sent",
+    "check",
+    "create",
+    "delete",
+    "exists",
+    "info",
+    "publish",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +40,17 @@ class ChannelInfo:
     requested: int
     subscribers: int
     last_message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What happened to a message: its id, and how many readers were held for it.
+
+    ``id`` is None where the server does not tell (Nchan).
+    """
+
+    id: str | None
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +77,8 @@ async def publish(
     StoreUnavailable, and ValueError for a content type or event name that no header
     can carry.
     """
-    alias, channel_id = key[0], validate_channel_id(key[1])
-    if len(body) > max_body:
-        raise MessageTooBig(
-            f"The message for {channel_id!r} has {len(body)} bytes; accepted: "
-            f"{max_body} (PUSH_SERVER['max_body'])."
-        )
+    alias, channel_id = key
+    check(channel_id, body=body, content_type=content_type, max_body=max_body)
     store = get_store(alias)
     append = store.append(
         channel_id, body=body, content_type=content_type, event=event, keep=keep
@@ -76,6 +93,20 @@ async def publish(
     published = Published(message, _held_on(key) + elsewhere)
     _wake(key, message.id)
     return published
+
+
+def check(
+    channel_id: str, *, body: bytes, content_type: str | None, max_body: int
+) -> None:
+    """Raise what ``publish`` would raise, before the message goes anywhere."""
+    validate_channel_id(channel_id)
+    # Refuses a content type by itself.
+    Message(id=START, previous=START, body=body, content_type=content_type)
+    if len(body) > max_body:
+        raise MessageTooBig(
+            f"The message for {channel_id!r} has {len(body)} bytes; accepted: "
+            f"{max_body} (PUSH_SERVER['max_body'])."
+        )
 
 
 async def create(key: Key) -> None:

@@ -2,10 +2,9 @@
 
 import http.client
 import json
-import ssl
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pushserver.conf import get_config
@@ -15,26 +14,21 @@ from pushserver.exceptions import (
     PublishRefused,
 )
 from pushserver.links import publisher_url
+from pushserver.publishing import ChannelInfo, Sent
 from pushserver.tokens import sign_publish
 
-__all__ = ["Answer", "call", "prepare"]
+__all__ = ["delete", "info", "prepare", "publish"]
 
 _TIMEOUT = 5.0  # seconds for each step: connect, send, answer
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the daemon said: its status, its headers, and its channel information."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    about: dict[str, Any]
 
 
 def prepare(
     method: str, channel_id: str, body: bytes = b"", content_type: str | None = None
 ) -> urllib.request.Request:
-    """Return a signed request to ``publisher_host``. Raises ValueError."""
+    """Return a signed request to ``publisher_host``.
+
+    Raises InvalidChannelId, and NobodyListens when there is no publisher location.
+    """
     request = urllib.request.Request(  # noqa: S310 (the scheme is http or https)
         publisher_url(channel_id),
         data=body if method == "POST" else None,
@@ -49,12 +43,55 @@ def prepare(
     return request
 
 
-def call(request: urllib.request.Request) -> Answer:
-    """Send the request and return the answer; a 404 is one.
+def publish(request: urllib.request.Request) -> Sent:
+    """Send what ``prepare`` made for a POST.
 
-    Blocks for some seconds at most. Raises DaemonUnreachable, MessageTooBig and
-    PublishRefused.
+    Like all calls here it blocks, for some seconds at most, and raises
+    DaemonUnreachable, MessageTooBig and PublishRefused.
     """
+    answer = _call(request)
+    if answer.status == 404:
+        raise PublishRefused(
+            f"{request.full_url} answered 404: there is no publisher location, or it "
+            "has 'create_on_post': False and there is no such channel.",
+            status=404,
+        )
+    if answer.status not in (201, 202):
+        raise _no_push_server(answer)
+    tag = answer.headers.get("ETag")
+    # Without a count, as from Nchan: 201 says that somebody was held.
+    held = answer.headers.get("X-Push-Held", answer.status == 201)
+    return Sent(tag and tag.removeprefix("W/").strip('"'), int(held))
+
+
+def delete(channel_id: str) -> bool:
+    """Delete the channel; return whether there was one."""
+    return _call(prepare("DELETE", channel_id)).status != 404
+
+
+def info(channel_id: str) -> ChannelInfo | None:
+    """Return what is known of the channel, None if there is none."""
+    answer = _call(prepare("GET", channel_id))
+    if answer.status == 404:
+        return None
+    try:
+        names = [field.name for field in fields(ChannelInfo)]
+        return ChannelInfo(**{name: answer.about[name] for name in names})
+    except KeyError:
+        raise _no_push_server(answer) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the daemon said: its status, its headers, and its channel information."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    about: dict[str, Any]
+
+
+def _call(request: urllib.request.Request) -> _Answer:
+    """Send the request and return the answer; a 404 is one."""
     try:
         with _OPENER.open(request, timeout=_TIMEOUT) as response:
             status, headers, body = response.status, response.headers, response.read()
@@ -63,9 +100,9 @@ def call(request: urllib.request.Request) -> Answer:
     except (OSError, http.client.HTTPException) as error:  # the answer did not come
         raise _unreachable(error, maybe_sent=True) from error
     if status < 300:
-        return Answer(status, headers, _about(body))
+        return _Answer(status, headers, _about(body))
     if status == 404:
-        return Answer(status, headers, {})
+        return _Answer(status, headers, {})
     said = body[:200].decode(errors="replace").strip()
     message = f"{get_config().publisher_host.url} answered {status}: {said}"
     if status == 413:
@@ -81,9 +118,19 @@ def _about(body: bytes) -> dict[str, Any]:
     return about if isinstance(about, dict) else {}
 
 
+def _no_push_server(answer: _Answer) -> PublishRefused:
+    return PublishRefused(
+        f"{get_config().publisher_host.url} answered {answer.status}, but not as a "
+        "push server does: does PUSH_SERVER['publisher_host'] name one?",
+        status=answer.status,
+    )
+
+
 def _unreachable(reason: object, *, maybe_sent: bool = False) -> DaemonUnreachable:
     host = get_config().publisher_host
-    if isinstance(reason, ssl.SSLError):
+    if host.secure and not isinstance(reason, ConnectionRefusedError):
+        # What a plain server makes of a TLS greeting differs: an alert, a close, or
+        # silence. So it cannot be told from the reason.
         advice = (
             "PUSH_SERVER['publisher_host'] has 'secure': True, so https is spoken; "
             "runpushserver itself speaks plain http."

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.request import Request
@@ -14,7 +13,7 @@ from pushserver.conf import get_config
 from pushserver.exceptions import NotSerializable, PublishRefused, PushError
 from pushserver.links import publishing_terms
 from pushserver.names import validate_channel_id
-from pushserver.publishing import ChannelInfo
+from pushserver.publishing import ChannelInfo, Sent
 from pushserver.reach import Ways, is_remote, refuse_in_a_loop, run, run_sync
 from pushserver.signals import post_send_update, pre_send_update
 
@@ -33,16 +32,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What happened to a message: its id, and how many readers were held for it.
-
-    ``id`` is None where the server does not tell (Nchan).
-    """
-
-    id: str | None
-    held: int
+Body = bytes | bytearray | memoryview | str
 
 
 def send_update(
@@ -62,10 +52,10 @@ def send_update(
     with _Tolerating(ignore_errors):
         update = _Update(channel_id, data, already_serialized)
         pre_send_update.send_robust(None, **update.about)
-        response: Sent | Exception | None = None
+        response: Sent | BaseException | None = None
         try:
             response = run_sync(*update.message.ways)
-        except Exception as error:
+        except BaseException as error:  # cancelled, too: told, and raised again
             response = error
             raise
         finally:
@@ -84,10 +74,10 @@ async def asend_update(
     with _Tolerating(ignore_errors):
         update = _Update(channel_id, data, already_serialized)
         await pre_send_update.asend_robust(None, **update.about)
-        response: Sent | Exception | None = None
+        response: Sent | BaseException | None = None
         try:
             response = await run(*update.message.ways)
-        except Exception as error:
+        except BaseException as error:  # cancelled, too: told, and raised again
             response = error
             raise
         finally:
@@ -98,7 +88,7 @@ async def asend_update(
 
 def send_message(
     channel_id: str,
-    body: bytes | str,
+    body: Body,
     *,
     content_type: str | None = None,
     ignore_errors: bool | None = None,
@@ -116,7 +106,7 @@ def send_message(
 
 async def asend_message(
     channel_id: str,
-    body: bytes | str,
+    body: Body,
     *,
     content_type: str | None = None,
     ignore_errors: bool | None = None,
@@ -173,21 +163,35 @@ class _Message:
     """A publish that is ready to go; ``request`` is None where it stays in process."""
 
     def __init__(self, channel_id: str, body: bytes, content_type: str | None) -> None:
-        self._channel_id = validate_channel_id(channel_id)
+        self._channel_id = channel_id
         self._body, self._content_type = body, content_type
         self._terms = publishing_terms()
+        # The same is refused whichever way it would go.
+        publishing.check(
+            channel_id,
+            body=body,
+            content_type=content_type,
+            max_body=self._terms.max_body,
+        )
         self.request: Request | None = None
         if is_remote(self._terms.store):
             self.request = remote.prepare("POST", channel_id, body, content_type)
 
     @property
     def ways(self) -> Ways[Sent]:
-        there = None if self.request is None else partial(_publish, self.request)
+        there = None if self.request is None else partial(remote.publish, self.request)
         return self._publish_here, there
 
     async def _publish_here(self) -> Sent:
+        key = self._terms.store, self._channel_id
+        if not self._terms.create_on_post and not await publishing.exists(key):
+            raise PublishRefused(
+                f"There is no channel {self._channel_id!r}, and the publisher location "
+                "has 'create_on_post': False.",
+                status=404,
+            )
         published = await publishing.publish(
-            (self._terms.store, self._channel_id),
+            key,
             body=self._body,
             content_type=self._content_type,
             keep=self._terms.store_messages,
@@ -196,26 +200,11 @@ class _Message:
         return Sent(str(published.message.id), published.held)
 
 
-def _publish(request: Request) -> Sent:
-    answer = remote.call(request)
-    if answer.status == 404:
-        raise PublishRefused(
-            f"{request.full_url} answered 404: there is no publisher location, or it "
-            "has 'create_on_post': False and there is no such channel.",
-            status=404,
-        )
-    tag = answer.headers.get("ETag")
-    # Without a count, as from Nchan: 201 says that somebody was held.
-    held = answer.headers.get("X-Push-Held", answer.status == 201)
-    return Sent(tag and tag.strip('"'), int(held))
-
-
 class _Update:
     """An update as a message, and what the signals say about it."""
 
     def __init__(self, channel_id: str, data: Any, already_serialized: bool) -> None:
-        text = data if already_serialized else _serialize(data)
-        body = text if isinstance(text, bytes) else text.encode()
+        body = _serialized(data) if already_serialized else _serialize(data)
         self.message = _Message(channel_id, body, "application/json")
         self.about = {
             "channel_id": channel_id,
@@ -225,28 +214,36 @@ class _Update:
         }
 
 
-def _serialize(data: Any) -> str:
+def _serialized(data: Any) -> bytes:
+    try:
+        return data.encode() if isinstance(data, str) else bytes(memoryview(data))
+    except (TypeError, ValueError) as error:
+        raise NotSerializable(
+            f"already_serialized data is text or UTF-8 bytes; this is not: {error}"
+        ) from error
+
+
+def _serialize(data: Any) -> bytes:
     try:
         # What JavaScript cannot parse (NaN) is refused here, where it can be fixed.
-        return json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False)
+        return json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise NotSerializable(f"The update is no JSON: {error}") from error
 
 
-def _message(channel_id: str, body: bytes | str, content_type: str | None) -> _Message:
+def _message(channel_id: str, body: Body, content_type: str | None) -> _Message:
     if isinstance(body, str):
         plain = "text/plain; charset=utf-8"
         return _Message(channel_id, body.encode(), content_type or plain)
-    return _Message(channel_id, body, content_type)
+    # What is kept must not change any more, as a bytearray can.
+    return _Message(channel_id, bytes(memoryview(body)), content_type)
 
 
 def _delete(channel_id: str) -> Ways[bool]:
     key = publishing_terms().store, validate_channel_id(channel_id)
 
-    def there() -> bool:
-        return remote.call(remote.prepare("DELETE", channel_id)).status != 404
-
-    return partial(publishing.delete, key), there if is_remote(key[0]) else None
+    there = partial(remote.delete, channel_id) if is_remote(key[0]) else None
+    return partial(publishing.delete, key), there
 
 
 def _info(channel_id: str) -> Ways[ChannelInfo | None]:
@@ -255,8 +252,4 @@ def _info(channel_id: str) -> Ways[ChannelInfo | None]:
     async def here() -> ChannelInfo | None:
         return await publishing.info(key) if await publishing.exists(key) else None
 
-    def there() -> ChannelInfo | None:
-        answer = remote.call(remote.prepare("GET", channel_id))
-        return None if answer.status == 404 else ChannelInfo(**answer.about)
-
-    return here, there if is_remote(key[0]) else None
+    return here, partial(remote.info, channel_id) if is_remote(key[0]) else None

@@ -51,7 +51,8 @@ receivers have finished, with the same ``sender``, ``request`` and ``channel_id`
 pre_send_update: Signal = _PushSignal()
 """An update is about to be sent.
 
-``sender`` is None.
+``sender`` is None. What is refused before it goes anywhere, such as an update that
+is no JSON, gets no signal.
 
 ``channel_id``
     The id of the channel, text.
@@ -60,7 +61,8 @@ pre_send_update: Signal = _PushSignal()
 ``already_serialized``
     True when ``data`` is JSON text already.
 ``request``
-    What the caller passed as ``request``, else None.
+    The ``urllib.request.Request`` that goes to ``publisher_host``, to which a
+    receiver may add headers; None where no HTTP request is made.
 """
 
 post_send_update: Signal = _PushSignal()

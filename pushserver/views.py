@@ -4,7 +4,7 @@ Push under Django itself needs it no more; a front server such as Nchan does.
 """
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
@@ -27,15 +27,19 @@ def passthrough(request: HttpRequest) -> HttpResponse:
     along, so ``request.user`` is the client's.
     """
     if request.META.get("REMOTE_ADDR") not in settings.INTERNAL_IPS:
-        return HttpResponse("Only for INTERNAL_IPS.\n", status=403)
+        return _line(403, "Only for INTERNAL_IPS.")
     named = [name for name in _SIGNALS if name in request.POST]
     try:
         channel_id = validate_channel_id(request.POST.get("channel_id", ""))
     except InvalidChannelId as error:
-        return HttpResponseBadRequest(f"{error}\n")
+        return _line(400, str(error))
     if len(named) != 1:
-        return HttpResponseBadRequest("Accepted: one of subscribe, unsubscribe.\n")
+        return _line(400, "Accepted: one of subscribe, unsubscribe.")
     _SIGNALS[named[0]].send_robust(
         SubscriberConsumer, request=request, channel_id=channel_id
     )
     return HttpResponse()
+
+
+def _line(status: int, text: str) -> HttpResponse:
+    return HttpResponse(f"{text}\n", status=status, content_type="text/plain")

@@ -67,8 +67,9 @@ def test_hosts_are_judged_as_django_does(host: str, ours: bool) -> None:
     ],
 )
 def test_a_client_that_names_no_host(server: Any, ours: bool) -> None:
-    """HTTP/1.0 has no Host: then the address of the server counts, where it has one."""
+    """No Host, as in HTTP/1.0 (granian: an empty one): the server's address counts."""
     assert host_is_ours(server) is ours
+    assert host_is_ours(server, host="") is ours
 
 
 @override_settings(ALLOWED_HOSTS=["push.example"])

@@ -554,9 +554,7 @@ async def test_a_server_that_shows_no_raw_path(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-@pytest.mark.parametrize(
-    "host", ["evil.example", "testserver:x", "a b", "", "@", "[::"]
-)
+@pytest.mark.parametrize("host", ["evil.example", "testserver:x", "a b", "@", "[::"])
 async def test_a_host_that_is_not_ours_is_refused(
     serve: Serve, method: str, host: str
 ) -> None:
@@ -565,7 +563,7 @@ async def test_a_host_that_is_not_ours_is_refused(
     answer = await client.ask(method, "/updates/room", headers={"host": host})
     assert answer.status == 400
     assert "ALLOWED_HOSTS" in answer.text
-    assert not host or host not in answer.text
+    assert host not in answer.text
 
 
 async def test_the_host_is_looked_at_before_anything_is_published(

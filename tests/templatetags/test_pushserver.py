@@ -1,0 +1,80 @@
+"""``{% load pushserver %}``: the URL of a channel in a template."""
+
+from typing import Any
+
+import pytest
+from django.template import Context, Template
+from django.test import override_settings
+from django.urls import set_script_prefix
+from django.utils.safestring import mark_safe
+
+from pushserver.exceptions import InvalidChannelId
+
+
+def render(template: str, **context: Any) -> str:
+    return Template("{% load pushserver %}" + template).render(Context(context))
+
+
+def test_a_channel_has_a_url() -> None:
+    """By default on the same site, at the first subscriber location."""
+    assert render('{% channel_url "room" %}') == "/updates/room"
+
+
+def test_the_id_may_be_a_variable() -> None:
+    """And the result, too."""
+    url = render("{% channel_url name as url %}[{{ url }}]", name="room")
+    assert url == "[/updates/room]"
+
+
+@override_settings(
+    PUSH_SERVER={"subscriber_host": {"location": "push.example", "secure": True}}
+)
+def test_push_may_have_a_host_of_its_own() -> None:
+    """subscriber_host stands before it."""
+    assert render('{% channel_url "room" %}') == "https://push.example/updates/room"
+
+
+def test_a_site_below_a_prefix() -> None:
+    """The script prefix stands before it."""
+    set_script_prefix("/app/")
+    try:
+        assert render('{% channel_url "room" %}') == "/app/updates/room"
+    finally:
+        set_script_prefix("/")
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [
+        "<script>",
+        "\"'><b>",
+        "a b&c=d?e#f",
+        "ä/\N{OCTOPUS}",
+        "{{ x }}",
+        "%",
+        "javascript:",
+    ],
+)
+@pytest.mark.parametrize("mark", [str, mark_safe])
+def test_an_id_cannot_leave_the_attribute(channel: str, mark: Any) -> None:
+    """Every character that means something in HTML or a URL is encoded."""
+    html = render('<a href="{% channel_url name %}">', name=mark(channel))
+    url = html.removeprefix('<a href="').removesuffix('">')
+    assert url.startswith("/updates/")
+    assert not set("<>\"'& ?#{}") & set(url)
+    assert url.isascii()
+
+
+@override_settings(
+    PUSH_SERVER={"locations": [{"type": "subscriber", "url": r"/a&b'/([^/]+)"}]}
+)
+def test_the_pattern_is_escaped() -> None:
+    """What the location's own pattern has is escaped as every variable is."""
+    assert render('{% channel_url "room" %}') == "/a&amp;b&#x27;/room"
+
+
+@pytest.mark.parametrize("channel", ["", "..", "a\nb", "x" * 256, None, 5])
+def test_what_is_no_channel_is_an_error(channel: Any) -> None:
+    """A page that would subscribe to nothing is not rendered."""
+    with pytest.raises(InvalidChannelId):
+        render("{% channel_url name %}", name=channel)
