@@ -18,7 +18,7 @@ class Outage:
     def begin(self, error: Exception) -> None:
         """Note that it failed; logged when it was not known to be down."""
         if not self.down:
-            logger.warning("%s is down: %s", self._what, str(error) or repr(error))
+            logger.warning("%s is down: %s", self._what, str(error) or type(error).__name__)
         self.down = True
 
     def end(self) -> bool:

@@ -134,7 +134,7 @@ class Announcer:
         finally:
             self._returning = None
         if not self.outage.end():
-            logger.warning("The channel layer failed, and works again: %r", error)
+            logger.warning("The channel layer failed, and works again: %s", error)
         if self.on_return is not None:
             self.on_return()
 
