@@ -177,9 +177,7 @@ def _own_host(address: str | None, port: int | None) -> Host:
 def _read_stores(
     section: Section, channel_timeout: float, layer: str
 ) -> dict[str, StoreConfig]:
-    # With a layer that processes share, a store of each process would be a trap.
-    unset = {"type": "redis"} if layer_is_redis(layer) else {}
-    opened = section.open("store", default=unset) or section.empty("store")
+    opened = section.open("store", default={}) or section.empty("store")
     read = partial(_read_store, channel_timeout=channel_timeout, layer=layer)
     if not _is_named(opened.values):
         return {"default": read("default", opened)}
@@ -209,9 +207,11 @@ def _is_named(store: Mapping[Any, Any]) -> bool:
 def _read_store(
     alias: str, section: Section, *, channel_timeout: float, layer: str
 ) -> StoreConfig:
-    fields = section.take_fields(
-        StoreConfig, inherited={"channel_timeout": channel_timeout}
-    )
+    inherited: dict[str, object] = {"channel_timeout": channel_timeout}
+    if layer_is_redis(layer):
+        # With a layer that processes share, a store of each process would be a trap.
+        inherited["type"] = "redis"
+    fields = section.take_fields(StoreConfig, inherited=inherited)
     most = fields["max_messages"]
     if section.is_valid and 0 < most < fields["min_messages"]:
         accepted = f"at most 'max_messages', which is {most}"
@@ -226,7 +226,8 @@ def _read_store(
         options = read_redis(section, layer)
     else:
         options = section.rest()
-    if fields["type"] in ("memory", "redis"):
+    # The keys of a type that was refused may be right.
+    if section.values.get("type", fields["type"]) in ("memory", "redis"):
         section.refuse_unknown()
     return StoreConfig(alias=alias, options=MappingProxyType(options), **fields)
 

@@ -49,6 +49,8 @@ class Id(StrEnum):
     KEY_PREFIX = "pushserver.E029"
     URL_AND_HOST = "pushserver.E030"
     ENCRYPTED_LAYER = "pushserver.E031"
+    REDIS_CLUSTER = "pushserver.E032"
+    LAYER_HOSTS = "pushserver.E033"
 
     PASSTHROUGH_UNUSED = "pushserver.W001"
     UNBOUNDED_STORE = "pushserver.W002"
