@@ -99,34 +99,38 @@ local function drop_waived(stream, waived, now, timeout)
     end
 end
 
--- Drop what is over the limits; limits of 0 are none.
+-- Drop what is over the limits, and return how many stay; limits of 0 are none.
 local function trim(stream, now, min, max, timeout)
-    if max > 0 then redis.call('XTRIM', stream, 'MAXLEN', '=', max) end
-    if timeout == 0 then return end
+    local count = redis.call('XLEN', stream)
+    if max > 0 and count > max then
+        count = count - redis.call('XTRIM', stream, 'MAXLEN', '=', max)
+    end
+    if timeout == 0 or count == 0 then return count end
     local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-    if not first then return end
     local oldest = now - timeout + 1
-    if parts(first[1]) >= oldest then return end
+    if parts(first[1]) >= oldest then return count end
     local minid = string.format('%.0f-0', oldest)
     if min > 0 then
         local protected = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', min)
         local keep_from = protected[#protected][1]
         if parts(keep_from) < oldest then minid = keep_from end
     end
-    redis.call('XTRIM', stream, 'MINID', '=', minid)
+    return count - redis.call('XTRIM', stream, 'MINID', '=', minid)
 end
 
 -- The head of the channel whose keys begin at i: last or false, deleted or false,
--- created or false, requested or false, born or false, messages, floor.
+-- created or false, requested or false, born or false, messages, and the floor where
+-- there is no last. Thousands of heads are asked for each second: few commands.
 local function head(i, now)
-    local stream, meta_key, floor_key, waived = KEYS[i], KEYS[i + 1], KEYS[i + 2],
-                                                KEYS[i + 3]
-    drop_waived(stream, waived, now, tonumber(ARGV[4]))
-    trim(stream, now, tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))
-    local meta = redis.call('HMGET', meta_key,
+    local stream = KEYS[i]
+    drop_waived(stream, KEYS[i + 3], now, tonumber(ARGV[4]))
+    local count = trim(stream, now, tonumber(ARGV[1]), tonumber(ARGV[2]),
+                       tonumber(ARGV[3]))
+    local meta = redis.call('HMGET', KEYS[i + 1],
                             'last', 'deleted', 'created', 'requested', 'born')
-    return {last_of(stream, meta[1]) or false, meta[2], meta[3], meta[4], meta[5],
-            redis.call('XLEN', stream), floor_of(floor_key, now)}
+    local last = last_of(stream, meta[1]) or false
+    return {last, meta[2], meta[3], meta[4], meta[5], count,
+            not last and floor_of(KEYS[i + 2], now)}
 end
 """
 
@@ -204,7 +208,7 @@ DELETE = Script(
     + """
 local now = now_ms()
 local before = head(1, now)
-local mark = next_id(KEYS[3], before[1], before[2], before[7], now)
+local mark = next_id(KEYS[3], before[1], before[2], floor_of(KEYS[3], now), now)
 redis.call('DEL', KEYS[1], KEYS[4])
 redis.call('HDEL', KEYS[2], 'created')
 redis.call('HSET', KEYS[2], 'deleted', mark)
