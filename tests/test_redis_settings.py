@@ -181,3 +181,11 @@ def test_hosts_of_a_layer_that_are_refused(hosts: object):
 def test_the_layer_of_a_redis_store_may_be_another():
     """Without a Redis layer to borrow from, the one on this machine is used."""
     assert read({"type": "redis"}, layer={"BACKEND": MEMORY}).options["hosts"] == []
+
+
+def test_what_is_refused_together():
+    """E030 two places for one store, E031 a layer that encrypts."""
+    assert refused({"url": "redis://a", "host": "b"}) == ["pushserver.E030"]
+    encrypting = layer("redis://a", symmetric_encryption_keys=["x"])
+    assert refused({}, encrypting) == ["pushserver.E031"]
+    assert refused({"url": "redis://b"}, encrypting) == []

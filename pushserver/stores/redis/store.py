@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from binascii import crc32
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -189,7 +189,7 @@ class RedisStore(SharedStore):
 
     def _shard(self, digest: str) -> int:
         # By bucket, whose floor its channels share.
-        return 0 if self._is_cluster else crc32(digest[:2].encode()) % len(self._hosts)
+        return 0 if self._is_cluster else _shard_of(digest[:2], len(self._hosts))
 
     def _connection(self, shard: int) -> Connection | ClusterConnection:
         key = asyncio.get_running_loop(), shard
@@ -201,6 +201,18 @@ class RedisStore(SharedStore):
                 connection = Connection(self._hosts[shard], timeout=self._timeout)
             self._connections[key] = connection
         return connection
+
+
+@lru_cache(maxsize=1024)
+def _shard_of(bucket: str, shards: int) -> int:
+    """Return the shard with the highest score.
+
+    One that is added takes its share of all others, and moves nothing between them.
+    """
+    return max(
+        range(shards),
+        key=lambda shard: sha256(f"{bucket}:{shard}".encode()).digest(),
+    )
 
 
 def _digest(channel_id: str) -> str:

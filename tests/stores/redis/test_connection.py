@@ -347,7 +347,7 @@ async def test_a_paused_server(own_server: RedisServer):
         store.held_elsewhere("a"),
         return_exceptions=True,
     )
-    assert time.monotonic() - started < 0.3 + 0.3
+    assert time.monotonic() - started < 1.5
     assert {type(result) for result in results} == {StoreUnavailable}
     own_server.resume()
     await eventually(lambda: _works(store))

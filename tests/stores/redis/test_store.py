@@ -141,11 +141,17 @@ class TestTwoServers(RedisContract):
     def _servers(self, server: RedisServer, other_server: RedisServer) -> None:
         self.servers = [server, other_server]
 
-    def test_both_have_a_share(self, server: RedisServer, other_server: RedisServer):
-        """Channels are spread over the hosts."""
-        store = RedisStore(hosts=[server.host, other_server.host])
-        shards = [store._shard(f"{bucket:02x}") for bucket in range(256)]
-        assert 100 < shards.count(0) < 156
+    def test_a_host_that_is_added_takes_its_share(self, server: RedisServer):
+        """A third of the channels, and nothing moves between the other two."""
+        places = {}
+        for count in (2, 3):
+            store = RedisStore(hosts=[server.host] * count)
+            places[count] = [store._shard(f"{bucket:02x}") for bucket in range(256)]
+        assert 100 < places[2].count(0) < 156
+        pairs = zip(places[2], places[3], strict=True)
+        moved = [after for before, after in pairs if after != before]
+        assert set(moved) == {2}
+        assert 60 < len(moved) < 110
 
 
 class TestCluster(RedisContract):
@@ -300,7 +306,7 @@ async def test_readers_of_other_processes_are_counted(server: RedisServer):
         await asyncio.to_thread(other.stdout.readline)
         assert int(await asyncio.to_thread(other.stdout.readline)) == 3
         other.send_signal(signal.SIGKILL)
-    await eventually(lambda: _held(store, a=0, b=0, c=0), deadline=3.5)
+    await eventually(lambda: _held(store, a=0, b=0, c=0), deadline=4)
     await store.close()
 
 
