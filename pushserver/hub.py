@@ -73,6 +73,7 @@ class Hub:
         self._announcer.on_return = self.rejoin_all
         self._layer = self._announcer.layer
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._closed = False
         self._members: dict[Key, Membership] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._inbox: asyncio.Future[str] = self.loop.create_future()
@@ -194,6 +195,7 @@ class Hub:
 
     async def close(self) -> None:
         """Leave everything and end every task of the hub."""
+        self._closed = True
         _hubs.pop(self.loop, None)
         await asyncio.gather(*map(self._part, self.memberships()))
         self._members.clear()
@@ -205,7 +207,8 @@ class Hub:
 
     async def _listen(self) -> None:
         try:
-            while True:
+            # A layer may turn our cancellation into another error.
+            while not self._closed:
                 try:
                     message = await self._receive()
                 except Exception as error:  # whatever a layer raises

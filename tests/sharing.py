@@ -36,7 +36,7 @@ def settings(
     config = {"hosts": [server.url], **(layer or {})}
     return {
         "CHANNEL_LAYERS": {"default": {"BACKEND": backend, "CONFIG": config}},
-        "PUSH_SERVER": {"store": {"type": "redis"}, **QUICK, **push},
+        "PUSH_SERVER": {"store": {"type": "redis", "url": server.url}, **QUICK, **push},
     }
 
 
