@@ -8,7 +8,7 @@ the reason for the default stand in one place (those of a location in
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +19,7 @@ from django.core.signals import setting_changed
 from pushserver import values
 from pushserver.locations import Location, read_locations
 from pushserver.problems import Id, Problem, Refused, Section, key
+from pushserver.redis_settings import layer_is_redis, read_redis
 
 __all__ = ["Config", "Host", "StoreConfig", "get_config", "problems"]
 
@@ -45,7 +46,7 @@ class Host:
 class StoreConfig:
     """One store: where messages are kept, how many and how long.
 
-    ``options`` are the keys that only the store of a dotted path knows.
+    ``options`` are what only this type of store knows.
     """
 
     alias: str
@@ -142,7 +143,7 @@ def _read() -> tuple[Config | None, tuple[Problem, ...]]:
     simple = section.take_fields(Config)
     publisher_host = _read_host(section, "publisher_host")
     subscriber_host = _read_host(section, "subscriber_host")
-    stores = _read_stores(section, simple["channel_timeout"])
+    stores = _read_stores(section, simple["channel_timeout"], simple["layer"])
     config = Config(
         **simple,
         publisher_host=publisher_host or _own_host(simple["address"], simple["port"]),
@@ -173,15 +174,18 @@ def _own_host(address: str | None, port: int | None) -> Host:
     return Host(location=f"{host}:{port or DEFAULT_PORT}")
 
 
-def _read_stores(section: Section, channel_timeout: float) -> dict[str, StoreConfig]:
+def _read_stores(
+    section: Section, channel_timeout: float, layer: str
+) -> dict[str, StoreConfig]:
     opened = section.open("store", default={}) or section.empty("store")
+    read = partial(_read_store, channel_timeout=channel_timeout, layer=layer)
     if not _is_named(opened.values):
-        return {"default": _read_store("default", opened, channel_timeout)}
+        return {"default": read("default", opened)}
     stores = {}
     for alias in opened.values:
         if isinstance(alias, str):
             one = opened.open(alias, default={}) or opened.empty(alias)
-            stores[alias] = _read_store(alias, one, channel_timeout)
+            stores[alias] = read(alias, one)
         else:
             accepted = "a dictionary of stores whose keys are their names"
             section.refuse("store", Refused(Id.STORE_NAMES, accepted))
@@ -189,8 +193,7 @@ def _read_stores(section: Section, channel_timeout: float) -> dict[str, StoreCon
         accepted = "one store, or a dictionary of stores of which one is 'default'"
         section.refuse("store", Refused(Id.STORE_NAMES, accepted))
         # So that the locations do not complain about it, too.
-        default = _read_store("default", opened.empty("default"), channel_timeout)
-        stores["default"] = default
+        stores["default"] = read("default", opened.empty("default"))
     return stores
 
 
@@ -201,10 +204,14 @@ def _is_named(store: Mapping[Any, Any]) -> bool:
     return "type" not in store and all(isinstance(v, Mapping) for v in store.values())
 
 
-def _read_store(alias: str, section: Section, channel_timeout: float) -> StoreConfig:
-    fields = section.take_fields(
-        StoreConfig, inherited={"channel_timeout": channel_timeout}
-    )
+def _read_store(
+    alias: str, section: Section, *, channel_timeout: float, layer: str
+) -> StoreConfig:
+    inherited: dict[str, object] = {"channel_timeout": channel_timeout}
+    if layer_is_redis(layer):
+        # With a layer that processes share, a store of each process would be a trap.
+        inherited["type"] = "redis"
+    fields = section.take_fields(StoreConfig, inherited=inherited)
     most = fields["max_messages"]
     if section.is_valid and 0 < most < fields["min_messages"]:
         accepted = f"at most 'max_messages', which is {most}"
@@ -215,8 +222,12 @@ def _read_store(alias: str, section: Section, channel_timeout: float) -> StoreCo
             "['max_messages'] is 0: nothing bounds how many messages a channel keeps.",
             hint="Set a number, unless every publisher is trusted and few.",
         )
-    options = section.rest()
-    if section.values.get("type", "memory") == "memory":
+    if fields["type"] == "redis":
+        options = read_redis(section, layer)
+    else:
+        options = section.rest()
+    # The keys of a type that was refused may be right.
+    if section.values.get("type", fields["type"]) in ("memory", "redis"):
         section.refuse_unknown()
     return StoreConfig(alias=alias, options=MappingProxyType(options), **fields)
 

@@ -5,8 +5,7 @@ The theory. A wake-up is a message through the channel layer's group of a channe
 so nothing here is ever the truth: a hub only makes readers look sooner than the
 next verification (`subscriptions`). What must hold:
 
-* The hub makes a layer instance of its own. A shared one would starve our inbox
-  behind its receive lock, and two loops on one instance raise (design, section 5).
+* The hub has a layer instance of its own (`wakeups`).
 * It has one inbox, and joins a group once per live channel, however many wait.
 * The last reader leaves the group only after ``linger`` seconds, because a long
   poll leaves and comes back between two messages.
@@ -17,26 +16,22 @@ next verification (`subscriptions`). What must hold:
 
 import asyncio
 import logging
-import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
-from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
-
 from pushserver.conf import Config
-from pushserver.messages import Cursor
-from pushserver.names import group_name
+from pushserver.forks import forget_in_child
 from pushserver.waiters import Key, Membership
+from pushserver.wakeups import Announcer
 
 __all__ = ["Hub", "HubStatistics", "Key", "Membership", "hub_of", "running_hubs"]
 
 logger = logging.getLogger(__name__)
 
 _TRY_AGAIN = 1.0  # seconds to the next try when the layer does not deliver
-# Joins and leaves at the same time: a Redis that is back shall not meet thousands.
-_CHANGES_AT_ONCE = 50
+_CHANGES_AT_ONCE = 10  # joins and leaves: each takes a connection of the layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +49,10 @@ class Hub:
     def __init__(self, config: Config) -> None:
         self.loop = asyncio.get_running_loop()
         self._config = config
-        self._layer = _make_layer(config.layer)
+        self._announcer = Announcer(config)
+        self._announcer.on_return = self.rejoin_all
+        self._layer = self._announcer.layer
+        self._closed = False
         self._members: dict[Key, Membership] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changes = asyncio.Semaphore(_CHANGES_AT_ONCE)
@@ -81,9 +79,11 @@ class Hub:
     async def join(self, membership: Membership) -> None:
         """Return once the process is in the channel's group, or could not get in.
 
-        A failure is logged, not raised: the store is the truth, and verification
-        tries again.
+        A failure is not raised: the store is the truth, and the group is entered when
+        the layer is back.
         """
+        if self._announcer.outage.down:
+            return
         # Shielded, because others wait for the same task.
         if membership.leaving:
             await asyncio.shield(self.rejoin(membership))
@@ -95,6 +95,11 @@ class Hub:
         if membership.changing is None:
             membership.changing = self.spawn(self._join(membership))
         return membership.changing
+
+    def rejoin_all(self) -> None:
+        """Enter every group again, soon: the layer may have forgotten us."""
+        for membership in self.memberships():
+            self.rejoin(membership)
 
     def leave(self, membership: Membership) -> None:
         """Take back one ``enter``; the group is left after ``linger`` seconds."""
@@ -146,21 +151,7 @@ class Hub:
             held=sum(len(membership.waiters) for membership in members),
         )
 
-    # Wake-ups, for publishing.
-
-    async def announce(self, key: Key, reached: Cursor) -> None:
-        """Tell every process that the channel reaches that id.
-
-        A failure is logged, not raised: the message is kept, and verification
-        finds it.
-        """
-        wakeup = {"type": "pushserver.wakeup", "store": key[0], "channel": key[1],
-                  "id": str(reached)}  # fmt: skip
-        try:
-            async with asyncio.timeout(self._config.redis_timeout):
-                await self._layer.group_send(group_name(*key), wakeup)
-        except Exception as error:  # whatever a layer raises
-            logger.warning("No wake-up for %r could be sent: %r", key[1], error)
+    # Wake-ups, from others.
 
     def tell(self, key: Key) -> None:
         """Wake the readers of the channel. Safe from any thread."""
@@ -185,53 +176,49 @@ class Hub:
 
     async def close(self) -> None:
         """Leave everything and end every task of the hub."""
+        self._closed = True
         self._unregister()
-        await asyncio.gather(*(self._part(each) for each in self.memberships()))
+        await asyncio.gather(*map(self._part, self.memberships()))
         self._members.clear()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._announcer.close()
 
     def _unregister(self, *_: object) -> None:
         if _hubs.get(self.loop) is self:
             del _hubs[self.loop]
+            self._announcer.forget()
 
     async def _open_inbox(self) -> str:
         while True:
             try:
-                async with asyncio.timeout(self._config.redis_timeout):
-                    return str(await self._layer.new_channel("pushserver."))
+                new_channel = self._layer.new_channel("pushserver.")
+                return str(await self._announcer.call(new_channel))
             except Exception as error:  # whatever a layer raises
-                logger.warning("The channel layer gives no inbox: %r", error)
+                self._announcer.failed(error)
                 await asyncio.sleep(_TRY_AGAIN)
 
     async def _listen(self) -> None:
         inbox = await self._inbox
-        delivers = True
-        while True:
+        # A layer may turn our cancellation into another error.
+        while not self._closed:
             try:
                 message = await self._layer.receive(inbox)
             except Exception as error:  # whatever a layer raises
-                if delivers:
-                    logger.warning("The channel layer does not deliver: %r", error)
-                delivers = False
-                await asyncio.sleep(_TRY_AGAIN)
-                continue
-            if not delivers:
-                logger.warning("The channel layer delivers again")
-            delivers = True
-            # Whatever else came here must not end the inbox.
-            self.wake((message.get("store", ""), message.get("channel", "")))
+                if type(error).__name__ != "TimeoutError":
+                    # Else it is the core Redis layer, idle for as long as redis-py
+                    # waits for a reply: no outage, and not worth a line.
+                    self._announcer.failed(error)
+                    await asyncio.sleep(_TRY_AGAIN)
+            else:
+                # Whatever else came here must not end the inbox.
+                self.wake((message.get("store", ""), message.get("channel", "")))
 
     async def _join(self, membership: Membership) -> None:
         try:
-            async with asyncio.timeout(self._config.redis_timeout), self._changes:
-                inbox = await asyncio.shield(self._inbox)
-                await self._layer.group_add(membership.group, inbox)
-            membership.joined_at = self.loop.time()
-        except Exception as error:  # whatever a layer raises
-            membership.joined_at = None
-            logger.warning("Could not join a group of the channel layer: %r", error)
+            joined = await self._change(self._layer.group_add, membership)
+            membership.joined_at = self.loop.time() if joined else None
         finally:
             membership.changing = None
 
@@ -247,17 +234,32 @@ class Hub:
             on_gone(membership)
 
     async def _part(self, membership: Membership) -> None:
-        try:
-            async with asyncio.timeout(self._config.redis_timeout), self._changes:
-                inbox = await asyncio.shield(self._inbox)
-                await self._layer.group_discard(membership.group, inbox)
-        except Exception as error:  # whatever a layer raises; the group expires
-            logger.debug("Could not leave a group of the channel layer: %r", error)
+        # Where it fails the group expires.
+        await self._change(self._layer.group_discard, membership)
+
+    async def _change(
+        self, command: Callable[[str, str], Awaitable[None]], membership: Membership
+    ) -> bool:
+        """Join or leave a group, a few at a time; return whether it worked."""
+        async with self._changes:
+            if self._announcer.outage.down:
+                return False
+            try:
+                await self._announcer.call(self._with_inbox(command, membership))
+            except Exception as error:  # whatever a layer raises
+                self._announcer.failed(error)
+                return False
+            return True
+
+    async def _with_inbox(
+        self, command: Callable[[str, str], Awaitable[None]], membership: Membership
+    ) -> None:
+        # Shielded: a call that takes too long must not end it for the others.
+        await command(membership.group, await asyncio.shield(self._inbox))
 
 
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
-# A forked child has none of its parent's loops.
-os.register_at_fork(after_in_child=_hubs.clear)
+forget_in_child(_hubs)
 
 
 def hub_of(loop: asyncio.AbstractEventLoop) -> Hub | None:
@@ -268,21 +270,3 @@ def hub_of(loop: asyncio.AbstractEventLoop) -> Hub | None:
 def running_hubs() -> list[Hub]:
     """Return the hubs of this process. Safe from any thread."""
     return [hub for hub in list(_hubs.values()) if hub.loop.is_running()]
-
-
-def _make_layer(alias: str) -> BaseChannelLayer:
-    if alias in channel_layers:
-        return channel_layers.make_backend(alias)
-    return _OwnLayer(capacity=10_000)
-
-
-class _OwnLayer(InMemoryChannelLayer):
-    """The layer where none is configured: for this loop alone, with room for a burst.
-
-    The original looks for expired members of every group at every message, which
-    costs milliseconds with thousands of channels. Here the only member is the inbox,
-    which is always being read, and leaves each group itself.
-    """
-
-    def _clean_expired(self) -> None:
-        pass

@@ -45,6 +45,12 @@ class Id(StrEnum):
     UNKNOWN_STORE = "pushserver.E025"
     LAYER = "pushserver.E026"
     PASSTHROUGH = "pushserver.E027"
+    REDIS_URL = "pushserver.E028"
+    KEY_PREFIX = "pushserver.E029"
+    URL_AND_HOST = "pushserver.E030"
+    ENCRYPTED_LAYER = "pushserver.E031"
+    REDIS_CLUSTER = "pushserver.E032"
+    LAYER_HOSTS = "pushserver.E033"
 
     PASSTHROUGH_UNUSED = "pushserver.W001"
     UNBOUNDED_STORE = "pushserver.W002"

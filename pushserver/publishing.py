@@ -7,12 +7,14 @@ the right one.
 import asyncio
 from dataclasses import dataclass
 
-from pushserver.exceptions import MessageTooBig
-from pushserver.hub import Key, hub_of, running_hubs
+from pushserver.exceptions import MessageTooBig, StoreUnavailable
+from pushserver.hub import running_hubs
 from pushserver.messages import START, Cursor, Message
 from pushserver.names import validate_channel_id
 from pushserver.stores import get_store
-from pushserver.stores.base import Head
+from pushserver.stores.base import Head, SharedStore
+from pushserver.waiters import Key
+from pushserver.wakeups import announcer_of
 
 __all__ = [
     "ChannelInfo",
@@ -78,13 +80,22 @@ async def publish(
     """
     alias, channel_id = key
     check(channel_id, body=body, content_type=content_type, max_body=max_body)
-    message = await get_store(alias).append(
+    store = get_store(alias)
+    append = store.append(
         channel_id, body=body, content_type=content_type, event=event, keep=keep
     )
-    # Counted before the next await: exact for the readers of this loop.
-    published = Published(message, _held_on(key))
-    await _wake(key, message.id)
-    return published
+    if isinstance(store, SharedStore):
+        # Another wake-up may deliver the message before the reply is here.
+        held = _held_on(key)
+        # Together: one round trip.
+        message, elsewhere = await asyncio.gather(append, _count_elsewhere(key))
+        held = max(held, _held_on(key)) + elsewhere
+    else:
+        message = await append
+        # Counted before the next await: exact for the readers of this loop.
+        held = _held_on(key)
+    _wake(key, message.id)
+    return Published(message, held)
 
 
 def check(
@@ -114,9 +125,11 @@ async def delete(key: Key) -> bool:
     """
     channel_id = validate_channel_id(key[1])
     held = _held_on(key)
-    existed = await get_store(key[0]).delete(channel_id)
-    await _wake(key, (await _head_of(key)).deleted)
-    return existed or held > 0
+    existed, elsewhere = await asyncio.gather(
+        get_store(key[0]).delete(channel_id), _held_elsewhere(key)
+    )
+    _wake(key, (await _head_of(key)).deleted)
+    return existed or held + elsewhere > 0
 
 
 async def exists(key: Key) -> bool:
@@ -124,7 +137,10 @@ async def exists(key: Key) -> bool:
 
     Raises InvalidChannelId, StoreUnavailable.
     """
-    return _held_on(key) > 0 or (await _head_of(key)).exists
+    if _held_on(key):
+        return True
+    head, elsewhere = await asyncio.gather(_head_of(key), _held_elsewhere(key))
+    return head.exists or elsewhere > 0
 
 
 async def info(key: Key) -> ChannelInfo:
@@ -132,13 +148,14 @@ async def info(key: Key) -> ChannelInfo:
 
     Raises InvalidChannelId, StoreUnavailable.
     """
-    head = await _head_of(key)
+    head, elsewhere = await asyncio.gather(_head_of(key), _held_elsewhere(key))
     ago = [hub.requested_ago(key) for hub in running_hubs()]
-    requested = [seconds for seconds in (*ago, head.requested) if seconds is not None]
+    ago += [head.requested, 0.0 if elsewhere else None]
+    requested = [seconds for seconds in ago if seconds is not None]
     return ChannelInfo(
         messages=head.messages,
         requested=int(min(requested, default=-1)),
-        subscribers=_held_on(key),
+        subscribers=_held_on(key) + elsewhere,
         last_message_id=str(head.newest if head.known else START),
     )
 
@@ -148,15 +165,29 @@ async def _head_of(key: Key) -> Head:
     return (await get_store(key[0]).heads([channel_id]))[channel_id]
 
 
+async def _held_elsewhere(key: Key) -> int:
+    store = get_store(key[0])
+    if isinstance(store, SharedStore):
+        return await store.held_elsewhere(key[1])
+    return 0
+
+
+async def _count_elsewhere(key: Key) -> int:
+    try:
+        return await _held_elsewhere(key)
+    except StoreUnavailable:
+        return 0  # the message's fate is what counts; counts may be on another server
+
+
 def _held_on(key: Key) -> int:
     return sum(hub.held(key) for hub in running_hubs())
 
 
-async def _wake(key: Key, reached: Cursor) -> None:
-    """Announce through the layer of this loop's hub, tell the other hubs directly."""
-    here = hub_of(asyncio.get_running_loop())
+def _wake(key: Key, reached: Cursor) -> None:
+    """Announce through the layer of this loop, and tell the other hubs directly."""
+    loop = asyncio.get_running_loop()
     for hub in running_hubs():
-        if hub is not here:
+        if hub.loop is not loop:
             hub.tell(key)
-    if here is not None:
-        await here.announce(key, reached)
+    if (announcer := announcer_of(loop)) is not None:
+        announcer.announce(key, reached)

@@ -13,12 +13,12 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent import futures
 from typing import Any, Generic, TypeVar
 
-from asgiref.sync import async_to_sync
 from django.core.exceptions import SynchronousOnlyOperation
 
 from pushserver.conf import get_config
 from pushserver.exceptions import NobodyListens, StoreUnavailable
-from pushserver.hub import Hub, hub_of, running_hubs
+from pushserver.hub import hub_of, running_hubs
+from pushserver.publisher import publisher_loop
 from pushserver.stores import get_store
 from pushserver.workers import visible_workers
 
@@ -109,8 +109,6 @@ def run_sync(here: Here[T], there: There[T]) -> T:
     if there is not None:
         return there()
     handed = _hand_over(here)
-    if handed is None:
-        return async_to_sync(here)()
     try:
         while handed.may_answer():
             futures.wait([handed.future], _LOOK_AGAIN)
@@ -127,8 +125,6 @@ async def run(here: Here[T], there: There[T]) -> T:
         return await here()
     # A loop without a hub hands over, as a thread does.
     handed = _hand_over(here)
-    if handed is None:
-        return await here()
     answer = asyncio.wrap_future(handed.future)
     # Its error is raised below, so it counts as retrieved.
     answer.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -141,11 +137,13 @@ async def run(here: Here[T], there: There[T]) -> T:
 
 
 class _Handed(Generic[T]):
-    """A send that runs on the loop of a hub, for somebody who waits elsewhere."""
+    """A send that runs on another loop than that of who waits for it."""
 
-    def __init__(self, hub: Hub, future: "futures.Future[T]") -> None:
-        self.future = future
-        self._loop = hub.loop
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]
+    ) -> None:
+        self.future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        self._loop = loop
         self._end = time.monotonic() + _LOOP_TIMEOUT
 
     def may_answer(self) -> bool:
@@ -166,17 +164,15 @@ class _Handed(Generic[T]):
         return self.future.result()
 
 
-def _hand_over(here: Here[T]) -> _Handed[T] | None:
-    """Start a send on the loop of a hub; None when no hub runs."""
+def _hand_over(here: Here[T]) -> _Handed[T]:
+    """Start a send on the loop that serves, else on the publisher's."""
     for hub in running_hubs():
         coroutine = here()
         try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, hub.loop)
+            return _Handed(hub.loop, coroutine)
         except RuntimeError:  # the loop was closed since we found the hub
             coroutine.close()
-        else:
-            return _Handed(hub, future)
-    return None
+    return _Handed(publisher_loop(), here())
 
 
 def refuse_in_a_loop(name: str) -> None:

@@ -16,30 +16,25 @@ for so long.
 """
 
 import asyncio
-import logging
-import os
-import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal, Self
 
 from pushserver.conf import Config, get_config
+from pushserver.contest import Contest
 from pushserver.exceptions import StoreUnavailable
-from pushserver.hub import Hub, HubStatistics, Key, Membership
+from pushserver.forks import forget_in_child
+from pushserver.hub import Hub, HubStatistics
 from pushserver.live import LiveChannel
 from pushserver.messages import START, Cursor, Message
 from pushserver.stores import get_store
 from pushserver.stores.base import Head
 from pushserver.tails import Tail
-from pushserver.waiters import Delivery, Ending, Outcome, Waiter
+from pushserver.upkeep import Upkeep
+from pushserver.waiters import Delivery, Ending, Key, Outcome, Waiter
 
 __all__ = ["Subscription", "Subscriptions", "current", "drain"]
 
-logger = logging.getLogger(__name__)
-
-_HEADS_AT_ONCE = 500  # live channels a verifying read (design, section 5)
-# Of `resync`: the next verification begins within it, so that tails stay trusted.
-_VERIFY_FROM, _VERIFY_TO = 0.7, 0.9
 # After the start: who comes back from an empty channel with 0-0 has waited for its
 # first message, of waived storage too; who comes without a cursor has not.
 _BACK_AT_START = Cursor(0, 1)
@@ -59,10 +54,10 @@ class Subscriptions:
         self.hub = Hub(config)
         self.draining = False
         self._live: dict[Key, LiveChannel] = {}
-        self._verifying: set[str] = set()  # stores that are being asked
-        self._down: set[str] = set()  # and those that did not answer
+        self.contest = Contest(self.hub)
+        self.upkeep = Upkeep(config, self.hub, self._live, self.contest)
         # Also when the loop ends without `close`, as a temporary one does.
-        self.hub.spawn(self._verify_forever()).add_done_callback(self._unregister)
+        self.upkeep.verifying.add_done_callback(self._unregister)
 
     def live(self, key: Key) -> LiveChannel:
         """Count a reader of the channel and return what its readers share.
@@ -97,59 +92,6 @@ class Subscriptions:
     def statistics(self) -> HubStatistics:
         """Return what the hub holds now."""
         return self.hub.statistics()
-
-    async def _verify_forever(self) -> None:
-        while True:
-            share = random.uniform(_VERIFY_FROM, _VERIFY_TO)
-            await asyncio.sleep(self.config.resync * share)
-            self._verify_soon()
-            self.hub.maintain(self._forget)
-
-    def _verify_soon(self) -> None:
-        by_store: dict[str, list[str]] = {}
-        for alias, channel_id in self._live:
-            by_store.setdefault(alias, []).append(channel_id)
-        for alias, channel_ids in by_store.items():
-            # Each by itself: one that is slow or down must not delay the others.
-            if alias not in self._verifying:
-                self._verifying.add(alias)
-                self.hub.spawn(self._verify(alias, channel_ids))
-
-    async def _verify(self, alias: str, channel_ids: Sequence[str]) -> None:
-        """Compare live channels with their store, and heal what a wake-up missed."""
-        try:
-            for i in range(0, len(channel_ids), _HEADS_AT_ONCE):
-                started = self.hub.loop.time()
-                batch = channel_ids[i : i + _HEADS_AT_ONCE]
-                heads = await get_store(alias).heads(batch)
-                for channel_id, head in heads.items():
-                    live = self._live.get((alias, channel_id))
-                    if live is not None and live.compare(head, started=started):
-                        self.hub.rejoin(live.membership)
-        except StoreUnavailable as error:
-            if alias not in self._down:
-                logger.warning("The store %r is down: %s", alias, error)
-            self._down.add(alias)
-        except Exception:
-            # A bug must not end the only thing that heals lost wake-ups.
-            logger.exception("Verifying the channels of the store %r failed", alias)
-        else:
-            if alias in self._down:
-                logger.warning("The store %r is back", alias)
-            self._down.discard(alias)
-        finally:
-            self._verifying.discard(alias)
-
-    def _forget(self, membership: Membership) -> None:
-        del self._live[membership.key]
-        self.hub.spawn(self._note_requested(membership))
-
-    async def _note_requested(self, membership: Membership) -> None:
-        ago = self.hub.loop.time() - membership.requested_at
-        try:
-            await get_store(membership.key[0]).note_requested(membership.key[1], ago)
-        except StoreUnavailable as error:
-            logger.debug("The store did not take when a channel was read: %s", error)
 
     def _unregister(self, _: object) -> None:
         if _by_loop.get(self.hub.loop) is self:
@@ -209,11 +151,27 @@ class Subscription:
         Then, with ``wait``, it is parked and ``waiter`` ends with the outcome. A
         reader that may not wait gets the Ending at once. Raises StoreUnavailable.
         """
+        config = self._subscriptions.config
+        try:
+            # The layer and the store together may take as long as one of them.
+            async with asyncio.timeout(config.redis_timeout):
+                return await self._begin(wait=wait)
+        except TimeoutError as error:
+            raise StoreUnavailable("The store did not answer in time.") from error
+
+    async def _begin(self, *, wait: bool) -> Outcome | None:
         await self._subscriptions.hub.join(self._live.membership)
         messages = await self._from_the_end() or await self._after_seen()
         if messages:
             return Delivery(messages, self._gap)
-        return self._park() if wait else None
+        if not wait:
+            return None
+        ending = self._park()
+        if self.waiter is not None:
+            membership = self._live.membership
+            contest = self._subscriptions.contest
+            await contest.enter(self._concurrency, membership, self.waiter)
+        return ending
 
     async def _from_the_end(self) -> Sequence[Message]:
         if self._from_end == "oldest":
@@ -282,8 +240,7 @@ class Subscription:
 
 
 _by_loop: dict[asyncio.AbstractEventLoop, Subscriptions] = {}
-# A forked child has none of its parent's loops.
-os.register_at_fork(after_in_child=_by_loop.clear)
+forget_in_child(_by_loop)
 
 
 def current() -> Subscriptions:

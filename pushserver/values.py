@@ -175,9 +175,9 @@ def store_alias(value: object) -> str:
 
 def store_type(value: object) -> str:
     """Return the type, after importing it when it is a dotted path."""
-    accepted = "'memory' or the dotted path of a store class"
-    if value == "memory":
-        return "memory"
+    accepted = "'memory', 'redis' or the dotted path of a store class"
+    if value == "memory" or value == "redis":
+        return str(value)
     if not isinstance(value, str) or not _is_dotted_path(value):
         raise Refused(Id.STORE_TYPE, accepted)
     module_name, _, name = value.rpartition(".")

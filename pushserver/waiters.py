@@ -69,6 +69,9 @@ class Waiters:
     def __len__(self) -> int:
         return len(self._parked)
 
+    def __contains__(self, waiter: Waiter) -> bool:
+        return waiter in self._parked
+
     def __iter__(self) -> Iterator[Waiter]:
         return iter(self._parked)
 

@@ -26,7 +26,25 @@ def url(pattern: object) -> dict[str, object]:
     return {"locations": [{"type": "publisher", "url": pattern}]}
 
 
-LAYERS: dict[str, object] = {"a": {}, "b": {}}
+def redis(**options: object) -> dict[str, object]:
+    """Settings with one Redis store."""
+    return {"store": {"type": "redis", **options}}
+
+
+def redis_layer(**config: object) -> dict[str, object]:
+    return {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": config,
+    }
+
+
+LAYERS: dict[str, object] = {
+    "a": {},
+    "b": {},
+    "encrypted": redis_layer(hosts=["redis://a"], symmetric_encryption_keys=["k"]),
+    "scolded": redis_layer(hosts="redis://a"),
+    "watched": redis_layer(hosts=[{"sentinels": [("a", 1)], "master_name": "m"}]),
+}
 ORIGIN = "http://a"
 
 ERRORS: list[tuple[Id, Any, list[str]]] = [
@@ -69,7 +87,7 @@ ERRORS: list[tuple[Id, Any, list[str]]] = [
     (Id.HOST, {"subscriber_host": {}}, ["['subscriber_host']['location'] is missing"]),
     (Id.STORE_NAMES, {"store": {"x": {}}}, ["['store'] is", "'default'"]),
     (Id.STORE_NAMES, {"store": {"default": {}, 1: {}}}, ["['store'] is", "names"]),
-    (Id.STORE_TYPE, {"store": {"type": "redis"}}, ["['type'] is 'redis'", "'memory'"]),
+    (Id.STORE_TYPE, {"store": {"type": "disk"}}, ["['type'] is 'disk'", "'memory'"]),
     (Id.STORE_NOT_FOUND, {"store": {"type": "x_y.Z"}}, ["cannot import 'x_y'"]),
     (Id.STORE_BROKEN, {"store": {"type": "broken_store.Z"}}, ["No module named 'x_y'"]),
     (
@@ -117,6 +135,26 @@ ERRORS: list[tuple[Id, Any, list[str]]] = [
     (Id.UNKNOWN_STORE, at(store=1), ["['store'] is 1", "the name of a store"]),
     (Id.LAYER, {"layer": "x"}, ["['layer'] is 'x'", "'a', 'b', 'default'"]),
     (Id.PASSTHROUGH, at(passthrough=1), ["['passthrough'] is 1", "a URL"]),
+    (Id.REDIS_URL, redis(url="http://a"), ["['url'] is 'http://a'", "redis://"]),
+    (Id.KEY_PREFIX, redis(key_prefix="{a}"), ["['key_prefix'] is '{a}'", "letters"]),
+    (Id.URL_AND_HOST, redis(url="redis://a", port=1), ["['url'] is", "either 'url'"]),
+    (
+        Id.ENCRYPTED_LAYER,
+        {"layer": "encrypted"},
+        ["['store'] would lie unencrypted", "accepted: a 'url'"],
+    ),
+    (
+        Id.REDIS_CLUSTER,
+        redis(host="a", database=1, cluster=True),
+        ["['cluster'] is True", "database 0"],
+    ),
+    (Id.REDIS_CLUSTER, redis(url="unix:///a", cluster=True), ["over TCP"]),
+    (
+        Id.REDIS_CLUSTER,
+        {"layer": "watched", "store": {"cluster": True}},
+        ["['cluster'] is True", "over TCP"],
+    ),
+    (Id.LAYER_HOSTS, {"layer": "scolded"}, ["layer 'scolded'", "a list of URLs"]),
 ]
 
 WARNINGS: list[tuple[Id, Any, list[str]]] = [

@@ -195,7 +195,7 @@ def test_one_mistake_is_one_error() -> None:
     """What follows from a mistake is not reported as another one."""
     for wrong in [
         {"store": 5},
-        {"store": {"type": "redis", "host": "localhost"}},
+        {"store": {"type": "disk", "folder": "/tmp"}},
         {"store": {"max_messages": "x", "min_messages": 200}},
         {"store": {"x": {}}},
         {"publisher_host": "127.0.0.1:8001"},
@@ -215,6 +215,7 @@ def test_import_without_settings() -> None:
 def test_the_reference_page_has_every_key_and_default() -> None:
     """docs/reference/settings.md and the code name the same keys and defaults."""
     from pushserver.locations import Location
+    from pushserver.redis_settings import RedisSettings
 
     def declared(schema: Any, role: str = "") -> dict[str, Any]:
         return {
@@ -228,6 +229,7 @@ def test_the_reference_page_has_every_key_and_default() -> None:
         "The whole server": declared(Config) | dict.fromkeys(nested),
         "Hosts": declared(Host),
         "Stores": declared(StoreConfig),
+        "Redis stores": declared(RedisSettings),
         "Locations": declared(Location) | dict.fromkeys(["url", "prefix"]),
         "Subscriber locations": declared(Location, "subscriber"),
         "Publisher locations": declared(Location, "publisher"),

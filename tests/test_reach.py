@@ -21,6 +21,7 @@ from pushserver import reach
 from pushserver.conf import get_config
 from pushserver.exceptions import NobodyListens, StoreUnavailable
 from pushserver.hub import Hub, running_hubs
+from pushserver.publisher import publisher_loop
 from pushserver.stores.memory import MemoryStore
 
 DAEMON = {"publisher_host": {"location": "127.0.0.1:8001"}}
@@ -323,11 +324,11 @@ def test_sends_run_on_the_loop_of_the_hub(send, served: HubThread) -> None:
 
 
 @each_way
-def test_without_a_hub_sends_run_where_they_are(send) -> None:
-    """Before the first poll nobody waits, so any loop will do."""
+def test_without_a_hub_sends_run_on_the_publisher(send) -> None:
+    """A process that serves nobody has one loop for all its sends."""
     assert running_hubs() == []
-    loop = send(where)
-    assert loop.is_closed()
+    assert send(where) is publisher_loop()
+    assert send(where) is publisher_loop()
 
 
 def test_on_the_loop_of_the_hub_sends_run_at_once(served: HubThread) -> None:
@@ -447,7 +448,7 @@ def dying() -> Iterator[Hub]:
 @each_way
 def test_a_loop_that_has_just_closed_is_passed_over(send, dying: Hub) -> None:
     """Finding a hub and reaching its loop are two moments; the next hub will do."""
-    assert send(where).is_closed()
+    assert send(where) is publisher_loop()
     with HubThread() as served:
         assert running_hubs() == [dying, served.hub]
         assert send(where) is served.loop

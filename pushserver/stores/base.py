@@ -34,7 +34,7 @@ from typing import ClassVar
 
 from pushserver.messages import START, Cursor, Message
 
-__all__ = ["Head", "History", "Store", "reachable"]
+__all__ = ["Head", "History", "SharedStore", "Store", "reachable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +109,28 @@ class Store(ABC):
     @abstractmethod
     async def note_requested(self, channel_id: str, seconds_ago: float) -> None:
         """Remember when a reader last asked for the channel, if it is known."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of what is held open for the running loop; messages stay."""
+
+
+class SharedStore(Store):
+    """A store that several processes share, and that knows who holds readers.
+
+    A process that stops reporting is forgotten within 3 seconds.
+    """
+
+    @abstractmethod
+    async def report_held(self, held: Mapping[str, int]) -> None:
+        """Report how many readers this process holds on each channel it has any on.
+
+        To be called every second; a channel that is left out has none.
+        """
+
+    @abstractmethod
+    async def held_elsewhere(self, channel_id: str) -> int:
+        """Return how many readers other processes hold, as they last reported."""
 
 
 def reachable(messages: list[Message], after: Cursor, *, born: Cursor) -> list[Message]:

@@ -168,6 +168,9 @@ class MemoryStore(Store):
             if channel := self._channels.get(channel_id):
                 channel.requested = self._clock() - seconds_ago
 
+    async def close(self) -> None:
+        pass  # nothing is held open
+
     def statistics(self) -> StoreStatistics:
         with self._lock:
             self._sweep(self._clock(), None)
