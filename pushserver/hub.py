@@ -17,6 +17,7 @@ next verification (`subscriptions`). What must hold:
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
@@ -82,13 +83,15 @@ class Hub:
         A failure is not raised: the store is the truth, and the group is entered when
         the layer is back.
         """
-        if self._announcer.outage.down:
+        if membership.joined_at is not None or self._announcer.outage.down:
             return
-        # Shielded, because others wait for the same task.
-        if membership.leaving:
-            await asyncio.shield(self.rejoin(membership))
-        if membership.joined_at is None:
-            await asyncio.shield(self.rejoin(membership))
+        # No longer than one call of the layer, though a leave may have to end first.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._config.redis_timeout / 2):
+                # Shielded, because others wait for the same task.
+                if membership.leaving:
+                    await asyncio.shield(self.rejoin(membership))
+                await asyncio.shield(self.rejoin(membership))
 
     def rejoin(self, membership: Membership) -> asyncio.Task[None]:
         """Enter the group again, soon, unless a change is under way; return that."""
@@ -160,6 +163,14 @@ class Hub:
         except RuntimeError:  # the loop was closed since we found the hub
             logger.debug("A hub is gone with its loop")
 
+    def doubt(self, key: Key) -> None:
+        """Have the next reader of the channel ask the store. In the loop only.
+
+        For what was published from this loop: its wake-up is still under way.
+        """
+        if membership := self._members.get(key):
+            membership.doubted = True
+
     def wake(self, key: Key) -> None:
         """Make the readers of the channel look. In the loop only."""
         if membership := self._members.get(key):
@@ -178,7 +189,9 @@ class Hub:
         """Leave everything and end every task of the hub."""
         self._closed = True
         self._unregister()
-        await asyncio.gather(*map(self._part, self.memberships()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._config.redis_timeout):
+                await asyncio.gather(*map(self._part, self.memberships()))
         self._members.clear()
         for task in self._tasks:
             task.cancel()

@@ -48,6 +48,7 @@ class LiveChannel:
         joined_at = self.membership.joined_at
         return (
             joined_at is not None
+            and not self.membership.doubted
             and joined_at <= self.verified_at
             and self._hub.loop.time() - self.verified_at <= resync
         )
@@ -105,6 +106,7 @@ class LiveChannel:
     async def _read_on(self) -> bool:
         """Read after the tail; return whether that was all."""
         started = self._hub.loop.time()
+        self.membership.doubted = False
         history = await self._store.read(
             self._channel_id, after=self.tail.newest, limit=_READ_LIMIT
         )

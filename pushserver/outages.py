@@ -18,9 +18,8 @@ class Outage:
     def begin(self, error: Exception) -> None:
         """Note that it failed; logged when it was not known to be down."""
         if not self.down:
-            logger.warning(
-                "%s is down: %s", self._what, str(error) or type(error).__name__
-            )
+            reason = str(error) or type(error).__name__
+            logger.warning("%s is down: %s", self._what, reason)
         self.down = True
 
     def end(self) -> bool:

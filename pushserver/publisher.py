@@ -6,9 +6,11 @@ connections for each send would cost ten times the send (design, section 6).
 
 import asyncio
 import atexit
+import multiprocessing
 import os
 import threading
 from contextlib import suppress
+from multiprocessing.util import Finalize
 
 from pushserver.conf import get_config
 from pushserver.forks import forget_in_child
@@ -61,6 +63,9 @@ def publisher_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if not _publishers:
             _publishers["of this process"] = _Publisher()
+            if multiprocessing.parent_process() is not None:
+                # Its children end without atexit, but with this.
+                Finalize(None, close, exitpriority=0)
         (publisher,) = _publishers.values()
         return publisher.loop
 

@@ -187,7 +187,9 @@ def _wake(key: Key, reached: Cursor) -> None:
     """Announce through the layer of this loop, and tell the other hubs directly."""
     loop = asyncio.get_running_loop()
     for hub in running_hubs():
-        if hub.loop is not loop:
+        if hub.loop is loop:
+            hub.doubt(key)
+        else:
             hub.tell(key)
     if (announcer := announcer_of(loop)) is not None:
         announcer.announce(key, reached)

@@ -98,8 +98,9 @@ class Waiters:
 class Membership:
     """One channel that has, or just had, readers on this hub's loop."""
 
-    __slots__ = ("changing", "group", "joined_at", "key", "leaving", "left_at",
-                 "on_wakeup", "readers", "requested_at", "waiters")  # fmt: skip
+    __slots__ = ("changing", "doubted", "group", "joined_at", "key", "leaving",
+                 "left_at", "on_wakeup", "readers", "requested_at",
+                 "waiters")  # fmt: skip
 
     def __init__(self, key: Key, on_wakeup: Callable[[], None]) -> None:
         self.key = key
@@ -113,3 +114,5 @@ class Membership:
         # The join or leave under way: one at a time, or the layer might swap them.
         self.changing: asyncio.Task[None] | None = None
         self.leaving = False
+        # Something was published from this loop, and its wake-up is still under way.
+        self.doubted = False

@@ -82,12 +82,12 @@ class Announcer:
         for timer in self._pausing.values():
             timer.cancel()
         self._pausing.clear()
-        if self._pending:
-            self._start()
+        self._start()
         if self._sending is not None:
             await asyncio.wait([self._sending])
-        if self._returning is not None:
+        if self._returning is not None:  # then there is nobody to send it to
             self._returning.cancel()
+            await asyncio.wait([self._returning], timeout=self._timeout)
         with suppress(Exception):  # who closes may be on the way out without Redis
             if isinstance(self.layer, RedisChannelLayer):
                 await self.call(self.layer.close_pools())
@@ -95,7 +95,8 @@ class Announcer:
                 await self.call(self.layer.flush())
 
     def _start(self) -> None:
-        if self._sending is None:
+        # One command at a time: more would each take a connection.
+        if self._sending is None and self._returning is None and self._pending:
             self._sending = self._spawn(self._send())
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -107,9 +108,7 @@ class Announcer:
                 for key in ready:
                     await self._send_one(key, self._pending.pop(key))
         except Exception as error:  # whatever a layer raises
-            # The others would wait for the same time-out each.
-            self._pending.clear()
-            self.failed(error)
+            self.failed(error)  # the others wait until it is back
         finally:
             self._sending = None
 
@@ -133,6 +132,7 @@ class Announcer:
             self._returning = None
         if not self.outage.end():
             logger.warning("The channel layer failed, and works again: %s", error)
+        self._start()
         if self.on_return is not None:
             self.on_return()
 

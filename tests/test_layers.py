@@ -17,6 +17,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.test import override_settings
 
 from pushserver import publisher, publishing, subscriptions
+from pushserver.conf import get_config
 from pushserver.exceptions import StoreUnavailable
 from pushserver.names import group_name
 from tests.redis_server import RedisServer, eventually
@@ -167,7 +168,7 @@ async def test_an_idle_layer_is_no_outage(
     with override_settings(CHANNEL_LAYERS=both):
         for name in both:
             with override_settings(PUSH_SERVER={**push, "layer": name}):
-                hubs.append(subscriptions.Subscriptions(subscriptions.get_config()).hub)
+                hubs.append(subscriptions.Subscriptions(get_config()).hub)
         await asyncio.sleep(12)  # what is tested is that nothing happens
         assert [hub.statistics().channels for hub in hubs] == [0, 0]
         for hub in hubs:

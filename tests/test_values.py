@@ -117,7 +117,7 @@ REFUSED: list[tuple[Callable[[Any], Any], list[Any]]] = [
         ],
     ),
     (values.store_alias, [None, 1]),
-    (values.store_type, ["redis", "Memory", "", "a.", ".a", "a b.c", None]),
+    (values.store_type, ["disk", "Memory", "", "a.", ".a", "a b.c", None]),
 ]
 
 
