@@ -7,6 +7,7 @@ of all live channels are compared with the store.
 import asyncio
 import logging
 import random
+from collections import deque
 
 from pushserver.conf import Config
 from pushserver.contest import Contest
@@ -48,6 +49,7 @@ class Upkeep:
         self._live = live
         self._contest = contest
         self._outages = {name: Outage(f"The store {name!r}") for name in config.stores}
+        self._gone: deque[Membership] = deque()  # forgotten, and not noted yet
         self._asking: set[str] = set()  # stores that are being verified
         self.verifying = hub.spawn(self._verify_forever())
         hub.spawn(self._report_forever())
@@ -98,17 +100,24 @@ class Upkeep:
 
     def _forget(self, membership: Membership) -> None:
         del self._live[membership.key]
-        self._hub.spawn(self._note_requested(membership))
+        self._gone.append(membership)
+        if len(self._gone) == 1:
+            self._hub.spawn(self._note_requested())
 
-    async def _note_requested(self, membership: Membership) -> None:
-        alias, channel_id = membership.key
-        if self._outages[alias].down:
-            return  # it is only for channel information
-        ago = self._hub.loop.time() - membership.requested_at
-        try:
-            await get_store(alias).note_requested(channel_id, ago)
-        except StoreUnavailable as error:
-            logger.debug("The store did not take when a channel was read: %s", error)
+    async def _note_requested(self) -> None:
+        """Have the stores remember when channels were last asked for, one by one."""
+        while self._gone:
+            membership = self._gone[0]
+            alias, channel_id = membership.key
+            ago = self._hub.loop.time() - membership.requested_at
+            try:
+                # It is only for channel information: not worth a time-out each.
+                if not self._outages[alias].down:
+                    await get_store(alias).note_requested(channel_id, ago)
+            except StoreUnavailable as error:
+                self._outages[alias].begin(error)
+            finally:
+                self._gone.popleft()
 
     async def _report_forever(self) -> None:
         """Tell the stores that processes share how many readers this one holds."""

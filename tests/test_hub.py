@@ -231,7 +231,7 @@ async def test_joins_do_not_all_come_at_once(layer):
 
 
 async def test_an_outage_of_the_inbox_is_said_once(layer, caplog):
-    """Down, and back; not once a second."""
+    """Not once a second, though it fails once a second."""
     async with serving(SCRIPTED) as running:
         layer.script["receive"] = OSError("no route")
         await asyncio.sleep(0.1)
@@ -244,8 +244,7 @@ async def test_an_outage_of_the_inbox_is_said_once(layer, caplog):
         await asyncio.sleep(2)
         await publish()
         await asyncio.sleep(1)
-    assert len(errors(caplog)) <= 2
-    assert errors(caplog)[0].endswith("works again: no route")
+    assert len(errors(caplog)) <= 1
 
 
 async def test_a_full_inbox_loses_wake_ups_and_no_message():

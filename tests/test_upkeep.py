@@ -143,7 +143,7 @@ async def test_a_bug_ends_no_verification(
         assert await reader.bodies() == [b"hello"]
     logged = {record.message for record in caplog.records if record.exc_info}
     assert logged == {
-        "Verifying the live channels failed",
+        "Verifying the channels of the store 'default' failed",
         "Reporting the held readers failed",
     }
 
@@ -206,5 +206,5 @@ async def test_more_channels_than_one_read_takes_are_verified(served) -> None:
             key = "default", f"c{i}"
             readers.enter_context(Subscription(served, key, None))
         looked = shared().looked
-        await served.upkeep.verify()
+        await asyncio.sleep(served.config.resync)
         assert shared().looked == looked + 2
