@@ -7,12 +7,13 @@ the right one.
 import asyncio
 from dataclasses import dataclass
 
-from pushserver.exceptions import MessageTooBig, StoreUnavailable
+from pushserver.counts import counted, held_elsewhere, held_here
+from pushserver.exceptions import MessageTooBig
 from pushserver.hub import running_hubs
 from pushserver.messages import START, Cursor, Message
 from pushserver.names import validate_channel_id
 from pushserver.stores import get_store
-from pushserver.stores.base import Head, SharedStore
+from pushserver.stores.base import Head
 from pushserver.wakeups import Key, announcer_of
 
 __all__ = [
@@ -79,18 +80,12 @@ async def publish(
     """
     alias, channel_id = key
     check(channel_id, body=body, content_type=content_type, max_body=max_body)
-    store = get_store(alias)
-    append = store.append(
+    append = get_store(alias).append(
         channel_id, body=body, content_type=content_type, event=event, keep=keep
     )
-    elsewhere = 0
-    if isinstance(store, SharedStore):
-        # Together: one round trip.
-        message, elsewhere = await asyncio.gather(append, _count_elsewhere(key))
-    else:
-        message = await append
+    message, elsewhere = await counted(key, append)
     # Counted before the next await: exact for the readers of this loop.
-    published = Published(message, _held_on(key) + elsewhere)
+    published = Published(message, held_here(key) + elsewhere)
     _wake(key, message.id)
     return published
 
@@ -121,9 +116,9 @@ async def delete(key: Key) -> bool:
     InvalidChannelId, StoreUnavailable.
     """
     channel_id = validate_channel_id(key[1])
-    held = _held_on(key)
+    held = held_here(key)
     existed, elsewhere = await asyncio.gather(
-        get_store(key[0]).delete(channel_id), _held_elsewhere(key)
+        get_store(key[0]).delete(channel_id), held_elsewhere(key)
     )
     _wake(key, (await _head_of(key)).deleted)
     return existed or held + elsewhere > 0
@@ -134,9 +129,9 @@ async def exists(key: Key) -> bool:
 
     Raises InvalidChannelId, StoreUnavailable.
     """
-    if _held_on(key):
+    if held_here(key):
         return True
-    head, elsewhere = await asyncio.gather(_head_of(key), _held_elsewhere(key))
+    head, elsewhere = await asyncio.gather(_head_of(key), held_elsewhere(key))
     return head.exists or elsewhere > 0
 
 
@@ -145,14 +140,14 @@ async def info(key: Key) -> ChannelInfo:
 
     Raises InvalidChannelId, StoreUnavailable.
     """
-    head, elsewhere = await asyncio.gather(_head_of(key), _held_elsewhere(key))
+    head, elsewhere = await asyncio.gather(_head_of(key), held_elsewhere(key))
     ago = [hub.requested_ago(key) for hub in running_hubs()]
     ago += [head.requested, 0.0 if elsewhere else None]
     requested = [seconds for seconds in ago if seconds is not None]
     return ChannelInfo(
         messages=head.messages,
         requested=int(min(requested, default=-1)),
-        subscribers=_held_on(key) + elsewhere,
+        subscribers=held_here(key) + elsewhere,
         last_message_id=str(head.newest if head.known else START),
     )
 
@@ -160,24 +155,6 @@ async def info(key: Key) -> ChannelInfo:
 async def _head_of(key: Key) -> Head:
     channel_id = validate_channel_id(key[1])
     return (await get_store(key[0]).heads([channel_id]))[channel_id]
-
-
-async def _held_elsewhere(key: Key) -> int:
-    store = get_store(key[0])
-    if isinstance(store, SharedStore):
-        return await store.held_elsewhere(key[1])
-    return 0
-
-
-async def _count_elsewhere(key: Key) -> int:
-    try:
-        return await _held_elsewhere(key)
-    except StoreUnavailable:
-        return 0  # the message's fate is what counts; counts may be on another server
-
-
-def _held_on(key: Key) -> int:
-    return sum(hub.held(key) for hub in running_hubs())
 
 
 def _wake(key: Key, reached: Cursor) -> None:

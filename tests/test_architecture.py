@@ -23,8 +23,8 @@ RANKS = (
     {"conf", "locations", "redis_settings", "values"},
     {"stats", "stores", "tails", "tokens"},
     {
-        *("contest", "hub", "live", "publishing", "subscriptions", "upkeep"),
-        *("waiters", "wakeups"),
+        *("contest", "counts", "hub", "live", "publishing", "subscriptions"),
+        *("upkeep", "waiters", "wakeups"),
     },
     {
         *("access", "chain", "links", "presence", "publisher", "reach", "remote"),
@@ -51,10 +51,12 @@ SAME_RANK = {
     ("redis_settings", "values"),
     ("contest", "hub"),
     ("contest", "waiters"),
+    ("counts", "hub"),
     ("hub", "waiters"),
     ("hub", "wakeups"),
     ("live", "hub"),
     ("live", "waiters"),
+    ("publishing", "counts"),
     ("publishing", "hub"),
     ("publishing", "wakeups"),
     ("subscriptions", "contest"),
