@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from pushserver.exceptions import StoreUnavailable
 from pushserver.hub import Hub, Membership
@@ -64,6 +65,7 @@ class LiveChannel:
         if task is None:
             task = self._reads[after] = self._hub.spawn(self._read(after))
             task.add_done_callback(lambda _: self._reads.pop(after))
+            task.add_done_callback(_log_failure)
         # Shielded: a reader that leaves does not end the read of the others.
         return await asyncio.shield(task)
 
@@ -207,11 +209,11 @@ class LiveChannel:
             waiter.seen = max(waiter.seen, newest)
 
 
-def _log_failure(task: asyncio.Task[None]) -> None:
-    # Whoever awaited the refresh gets the error too; a wake-up has nobody to tell,
-    # and verification looks again.
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    # Whoever still waits for the read gets the error too. A wake-up has nobody to
+    # tell, and verification looks again.
     if not task.cancelled() and (error := task.exception()):
         if not isinstance(error, StoreUnavailable):
             logger.error("Reading a channel failed", exc_info=error)
         else:
-            logger.debug("The store did not answer a refresh: %s", error)
+            logger.debug("The store did not answer a read: %s", error)

@@ -7,12 +7,13 @@ the right one.
 import asyncio
 from dataclasses import dataclass
 
-from pushserver.exceptions import MessageTooBig, StoreUnavailable
+from pushserver.counts import counted, held_elsewhere, held_here
+from pushserver.exceptions import MessageTooBig
 from pushserver.hub import running_hubs
 from pushserver.messages import START, Cursor, Message
 from pushserver.names import validate_channel_id
 from pushserver.stores import get_store
-from pushserver.stores.base import Head, SharedStore
+from pushserver.stores.base import Head
 from pushserver.waiters import Key
 from pushserver.wakeups import announcer_of
 
@@ -80,20 +81,14 @@ async def publish(
     """
     alias, channel_id = key
     check(channel_id, body=body, content_type=content_type, max_body=max_body)
-    store = get_store(alias)
-    append = store.append(
+    append = get_store(alias).append(
         channel_id, body=body, content_type=content_type, event=event, keep=keep
     )
-    if isinstance(store, SharedStore):
-        # Another wake-up may deliver the message before the reply is here.
-        held = _held_on(key)
-        # Together: one round trip.
-        message, elsewhere = await asyncio.gather(append, _count_elsewhere(key))
-        held = max(held, _held_on(key)) + elsewhere
-    else:
-        message = await append
-        # Counted before the next await: exact for the readers of this loop.
-        held = _held_on(key)
+    # Before and after: exact on one loop, where nothing comes between; and with a
+    # store afar the message may be delivered before its reply is here.
+    before = held_here(key)
+    message, elsewhere = await counted(key, append)
+    held = max(before, held_here(key)) + elsewhere
     _wake(key, message.id)
     return Published(message, held)
 
@@ -124,9 +119,9 @@ async def delete(key: Key) -> bool:
     InvalidChannelId, StoreUnavailable.
     """
     channel_id = validate_channel_id(key[1])
-    held = _held_on(key)
+    held = held_here(key)
     existed, elsewhere = await asyncio.gather(
-        get_store(key[0]).delete(channel_id), _held_elsewhere(key)
+        get_store(key[0]).delete(channel_id), held_elsewhere(key)
     )
     _wake(key, (await _head_of(key)).deleted)
     return existed or held + elsewhere > 0
@@ -137,9 +132,9 @@ async def exists(key: Key) -> bool:
 
     Raises InvalidChannelId, StoreUnavailable.
     """
-    if _held_on(key):
+    if held_here(key):
         return True
-    head, elsewhere = await asyncio.gather(_head_of(key), _held_elsewhere(key))
+    head, elsewhere = await asyncio.gather(_head_of(key), held_elsewhere(key))
     return head.exists or elsewhere > 0
 
 
@@ -148,14 +143,14 @@ async def info(key: Key) -> ChannelInfo:
 
     Raises InvalidChannelId, StoreUnavailable.
     """
-    head, elsewhere = await asyncio.gather(_head_of(key), _held_elsewhere(key))
+    head, elsewhere = await asyncio.gather(_head_of(key), held_elsewhere(key))
     ago = [hub.requested_ago(key) for hub in running_hubs()]
     ago += [head.requested, 0.0 if elsewhere else None]
     requested = [seconds for seconds in ago if seconds is not None]
     return ChannelInfo(
         messages=head.messages,
         requested=int(min(requested, default=-1)),
-        subscribers=_held_on(key) + elsewhere,
+        subscribers=held_here(key) + elsewhere,
         last_message_id=str(head.newest if head.known else START),
     )
 
@@ -163,24 +158,6 @@ async def info(key: Key) -> ChannelInfo:
 async def _head_of(key: Key) -> Head:
     channel_id = validate_channel_id(key[1])
     return (await get_store(key[0]).heads([channel_id]))[channel_id]
-
-
-async def _held_elsewhere(key: Key) -> int:
-    store = get_store(key[0])
-    if isinstance(store, SharedStore):
-        return await store.held_elsewhere(key[1])
-    return 0
-
-
-async def _count_elsewhere(key: Key) -> int:
-    try:
-        return await _held_elsewhere(key)
-    except StoreUnavailable:
-        return 0  # the message's fate is what counts; counts may be on another server
-
-
-def _held_on(key: Key) -> int:
-    return sum(hub.held(key) for hub in running_hubs())
 
 
 def _wake(key: Key, reached: Cursor) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -102,13 +102,15 @@ class Process:
         )
         self._answers: dict[int, Any] = {}
         self._asked = 0
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self.process.stdout
-        for line in self.process.stdout:
-            number, answer = json.loads(line)
-            self._answers[number] = answer
+        with self.process.stdout as lines:
+            for line in lines:
+                number, answer = json.loads(line)
+                self._answers[number] = answer
 
     def start(self, *command: Any) -> int:
         """Tell it to do something and return the number of the command."""
@@ -129,8 +131,16 @@ class Process:
         return self.answer(self.start(*command))
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        """End it as it ends by itself, with the end of its commands."""
+        assert self.process.stdin
+        with suppress(BrokenPipeError):  # it was killed
+            self.process.stdin.close()
+        try:
+            self.process.wait(20)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self._listener.join()
 
 
 @contextmanager
