@@ -31,6 +31,7 @@ __all__ = ["Hub", "HubStatistics", "Key", "Membership", "hub_of", "running_hubs"
 
 logger = logging.getLogger(__name__)
 
+_CANCEL_AGAIN = 0.1  # seconds to the next try when a task goes on
 _RECEIVE_AGAIN = 1.0  # seconds to the next try when the layer's receive fails
 _AT_ONCE = 10  # joins and leaves: each takes a connection of the layer
 
@@ -199,9 +200,12 @@ class Hub:
         _hubs.pop(self.loop, None)
         await asyncio.gather(*map(self._part, self.memberships()))
         self._members.clear()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
+        tasks = pending = set(self._tasks)
+        while pending:
+            for task in pending:
+                task.cancel()
+            # Again: redis-py takes one for its own while it connects.
+            _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN)
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._announcer.close()
 
