@@ -105,15 +105,17 @@ class Hub:
         for _ in range(2):  # what is under way may be a leave: then once more
             if membership.joined_at is not None or self._announcer.outage.down:
                 return
-            self.rejoin(membership)
-            if membership.changing is not None:
-                # Shielded, because others wait for the same task.
-                await asyncio.shield(membership.changing)
+            # Shielded, because others wait for the same task.
+            await asyncio.shield(self.rejoin(membership))
 
-    def rejoin(self, membership: Membership) -> None:
-        """Enter the group again, soon: a wake-up did not reach us."""
+    def rejoin(self, membership: Membership) -> asyncio.Task[None]:
+        """Enter the group again, soon: a wake-up did not reach us.
+
+        Returns what is under way, which may be a leave.
+        """
         if membership.changing is None:
             membership.changing = self.spawn(self._join(membership))
+        return membership.changing
 
     def rejoin_all(self) -> None:
         """Enter every group again, soon: the layer may have forgotten us."""
@@ -240,9 +242,7 @@ class Hub:
 
     async def _rejoin_all(self) -> None:
         for membership in self.memberships():
-            self.rejoin(membership)
-            if membership.changing is not None:
-                await asyncio.shield(membership.changing)
+            await asyncio.shield(self.rejoin(membership))
 
     async def _join(self, membership: Membership) -> None:
         membership.joined_at = await self._command("group_add", membership)

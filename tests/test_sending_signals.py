@@ -1,6 +1,7 @@
 """The signals of a send: before it and after it, whatever becomes of it."""
 
 import asyncio
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from django.test import override_settings
 from pushserver import reach
 from pushserver.exceptions import DaemonUnreachable, PushError
 from pushserver.messages import Message
-from pushserver.sending import channel_info, send_message
+from pushserver.sending import asend_update, channel_info, send_message
 from pushserver.signals import post_send_update, pre_send_update
 from pushserver.stores.memory import MemoryStore
 from tests.daemon import (
@@ -121,22 +122,27 @@ def test_what_never_goes_out_gets_no_signal(
 
 
 class HangingStore(MemoryStore):
-    """A store that cancels whoever appends to it, and never answers."""
+    """A store that never answers, and knows whether it was asked."""
+
+    asked = threading.Event()
 
     async def append(self, *args: Any, **kwargs: Any) -> Message:
-        task = asyncio.current_task()
-        assert task is not None
-        task.cancel()
+        self.asked.set()
         await asyncio.Event().wait()
         raise AssertionError
 
 
 @override_settings(PUSH_SERVER={"store": {"type": f"{__name__}.HangingStore"}})
-def test_a_send_that_is_cancelled_is_told_of(ears: Ears) -> None:
+@pytest.mark.asyncio
+async def test_a_send_that_is_cancelled_is_told_of(ears: Ears) -> None:
     """The second signal has the cancellation, and the caller gets it too."""
     reach.serve_here()
+    HangingStore.asked.clear()
+    sending = asyncio.create_task(asend_update("news", {}))
+    assert await asyncio.to_thread(HangingStore.asked.wait, 10)
+    sending.cancel()
     with pytest.raises(asyncio.CancelledError):
-        send("news", {}, asynchronous=True)
+        await sending
     [_, (signal, about)] = ears.heard
     assert signal is post_send_update
     assert isinstance(about["response"], asyncio.CancelledError)
