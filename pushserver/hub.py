@@ -32,6 +32,7 @@ __all__ = ["Hub", "HubStatistics", "Key", "Membership", "hub_of", "running_hubs"
 logger = logging.getLogger(__name__)
 
 _TRY_AGAIN = 1.0  # seconds to the next try when the layer does not deliver
+_CANCEL_AGAIN = 0.1  # seconds to the next try when a task goes on
 _CHANGES_AT_ONCE = 10  # joins and leaves: each takes a connection of the layer
 
 
@@ -193,9 +194,13 @@ class Hub:
             async with asyncio.timeout(self._config.redis_timeout):
                 await asyncio.gather(*map(self._part, self.memberships()))
         self._members.clear()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        tasks = pending = set(self._tasks)
+        while pending:
+            for task in pending:
+                task.cancel()
+            # Again: redis-py takes one for its own while it connects.
+            _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._announcer.close()
 
     def _unregister(self, *_: object) -> None:

@@ -30,7 +30,10 @@ class _Publisher:
         self._thread = threading.Thread(
             target=self._run, name="pushserver-publisher", daemon=True
         )
+        self._runs = threading.Event()
         self._thread.start()
+        # Who sends gives up on a loop that does not run.
+        self._runs.wait()
 
     def close(self) -> None:
         """Send the wake-ups that are pending, close the connections, end the thread."""
@@ -44,6 +47,7 @@ class _Publisher:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.call_soon(lambda: Announcer(get_config()))
+        self.loop.call_soon(self._runs.set)
         self.loop.run_forever()
         self.loop.close()
 

@@ -23,7 +23,7 @@ if pid == 0:
     gc.collect()
     told = json.dumps({"registry": len(registry), "alive": alive() is not None})
     os.write(writer, told.encode())
-    os._exit(0)
+    raise SystemExit
 os.waitpid(pid, 0)
 print(json.dumps({"child": json.loads(os.read(reader, 999)), "parent": len(registry)}))
 """

@@ -5,6 +5,7 @@ The very files are used; only ports, paths and the project are other ones.
 
 import contextlib
 import json
+import os
 import shlex
 import signal
 import sys
@@ -23,6 +24,7 @@ SETTINGS = "tests.e2e.machines.settings"
 
 NGINX_MAIN = """\
 daemon off;
+{user}
 pid {folder}/nginx.pid;
 error_log stderr warn;
 worker_processes 2;
@@ -69,7 +71,9 @@ def configure_nginx(folder: Path, port: int, ports: tuple[int, ...]) -> list[str
         changes[f"server 127.0.0.1:{old} "] = f"server 127.0.0.1:{new} "
     site = substituted(NGINX.read_text(), changes)
     (folder / "site.conf").write_text(site)
-    (folder / "nginx.conf").write_text(NGINX_MAIN.format(folder=folder))
+    # Started by root its workers would be somebody who may not read here.
+    user = "" if os.geteuid() else "user root;"
+    (folder / "nginx.conf").write_text(NGINX_MAIN.format(folder=folder, user=user))
     return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
