@@ -16,6 +16,7 @@ PROVES = {
     "nginx-light": "nginx",
     "npm": "npm",
     "redis-server": "redis-server",
+    "systemd": "systemd-analyze",
 }
 END_TO_END = [
     "chromium",
@@ -23,6 +24,7 @@ END_TO_END = [
     "libnginx-mod-nchan",
     "nginx-light",
     "redis-server",
+    "systemd",
 ]
 PROGRAMS = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 POLICY = Path("/usr/sbin/policy-rc.d")
