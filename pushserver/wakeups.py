@@ -74,7 +74,8 @@ class Announcer:
 
     def forget(self) -> None:
         """Be no longer the announcer of the loop."""
-        _announcers.pop(self.loop, None)
+        if _announcers.get(self.loop) is self:
+            del _announcers[self.loop]
 
     async def close(self) -> None:
         """Send what is pending, then let go of the layer."""

@@ -51,7 +51,7 @@ class Credulous(LiveChannel):
         return True
 
     async def _read(self, after: Cursor) -> History:
-        if self.head is None:
+        if self.known is None:
             return await super()._read(after)
         return await self._store.read(self._channel_id, after=after)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from pathlib import Path
 
 from tests.e2e.protocol.client import connect
-from tests.e2e.servers import ROOT, environment
+from tests.e2e.servers import DEADLINE, ROOT, environment
 
 # Longer than a send may take (`redis_timeout`, 2 s): nothing hangs.
 ANSWER_DEADLINE = 8.0
@@ -87,13 +87,18 @@ async def worker(log: Path, env: Mapping[str, str]) -> AsyncIterator[Send]:
     assert process.stdout is not None
     stdin, stdout = process.stdin, process.stdout
 
+    async def said() -> str:
+        word = (await stdout.readline()).decode().strip()
+        assert word, f"it ended: see {log}"
+        return word
+
     async def send(channel: str, text: str) -> str:
         stdin.write(f"{channel} {text}\n".encode())
-        result = (await stdout.readline()).decode().strip()
-        assert result, f"it ended: see {log}"
-        return result
+        return await said()
 
     try:
+        async with asyncio.timeout(DEADLINE):
+            assert await said() == "ready"
         yield send
         stdin.close()
         async with asyncio.timeout(ANSWER_DEADLINE):

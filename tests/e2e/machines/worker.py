@@ -9,10 +9,15 @@ def main() -> None:
     django.setup()
     from tests.e2e.machines.urls import publish
 
+    say("ready")
     for line in sys.stdin:
         channel, text = line.strip().split(maxsplit=1)
-        sys.stdout.write(f"{publish(channel, text)}\n")
-        sys.stdout.flush()
+        say(publish(channel, text))
+
+
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
