@@ -20,6 +20,7 @@ from pushserver import access, cors, endpoints, publishing, subscriptions
 from pushserver.channel_report import render
 from pushserver.conf import get_config
 from pushserver.endpoints import Headers, Receive, Reply, Scope, Send
+from pushserver.exceptions import StoreUnavailable
 from pushserver.locations import Location
 from pushserver.messages import Cursor, read_cursor
 from pushserver.names import validate_channel_id
@@ -256,7 +257,12 @@ class PublisherConsumer(LocationConsumer):
             keep=self.location.store_messages,
             max_body=self.location.max_body,
         )
-        status, headers, about = await self._about(key, 201 if published.held else 202)
+        status = 201 if published.held else 202
+        try:
+            _, headers, about = await self._about(key, status)
+        except StoreUnavailable:
+            # It is stored all the same: an error would have it sent again.
+            headers, about = [], b""
         etag = (b"etag", published.message.id.etag.encode())
         held = (b"x-push-held", b"%d" % published.held)
         return status, [*headers, etag, held], about

@@ -619,6 +619,21 @@ async def test_a_store_that_is_down(serve: Serve, method: str, path: str) -> Non
     assert readers() == 0
 
 
+class ForgetfulStore(MemoryStore):
+    """A store that takes a message, and then does not answer."""
+
+    async def heads(self, *args: Any, **kwargs: Any) -> Any:
+        raise StoreUnavailable("down")
+
+
+async def test_a_message_that_was_stored_is_no_error(serve: Serve) -> None:
+    """A 503 would have it sent again, where only the information is lacking."""
+    client = serve(store={"type": f"{HERE}.ForgetfulStore"})
+    answer = await client.ask("POST", "/send-update/room", b"x")
+    assert (answer.status, answer.text) == (202, "")
+    assert answer["etag"]
+
+
 @pytest.mark.parametrize("debug", [True, False])
 @pytest.mark.parametrize(("method", "path"), ALL)
 async def test_a_bug_is_a_plain_500(
