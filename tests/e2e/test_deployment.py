@@ -43,6 +43,17 @@ def holds_more_than(running: Fleet, number: int) -> bool:
     return sum(held(running)) > number
 
 
+def use_all(running: Fleet) -> None:
+    """Return when nginx asks each process: a second after its last failure."""
+    missing = {str(server.process.pid) for server in running.processes}
+
+    def all_answered() -> bool:
+        missing.discard(running.nginx.request("GET", "/headers/").headers["x-pid"])
+        return not missing
+
+    wait_until(all_answered, deadline=10)
+
+
 def post(server: Server, channel: str, body: bytes = b"{}") -> int:
     return server.request("POST", f"/send-update/{channel}", body=body).status
 
@@ -69,6 +80,7 @@ def test_an_update_comes_through_at_once(running):
 
 def test_polls_are_spread_by_the_number_that_is_held(running):
     """Each of three processes holds a third of the readers."""
+    use_all(running)
     with ExitStack() as stack:
         for number in range(30):
             stack.enter_context(hold(running.nginx, f"spread-{number}"))
@@ -131,6 +143,7 @@ def test_static_files_come_from_nginx(running):
 
 def test_who_was_held_by_a_process_that_dies_does_not_notice(running):
     """nginx asks another process, and the poll goes on there."""
+    use_all(running)
     with ExitStack() as stack:
         polls = [stack.enter_context(hold(running.nginx, "survivors")) for _ in "abc"]
         wait_until(lambda: held(running) == [1, 1, 1])
@@ -151,12 +164,7 @@ def test_a_process_that_comes_back_is_used_again(running):
     during = running.nginx.request("GET", "/updates/rolling")
     assert (during.status, during.body) == (200, b"during")
     running.restart(2)
-    pid = str(running.processes[2].process.pid)
-
-    def answered_by_it() -> bool:
-        return running.nginx.request("GET", "/headers/").headers["x-pid"] == pid
-
-    wait_until(answered_by_it, deadline=10)
+    use_all(running)
 
 
 def test_nginx_waits_longer_than_a_poll_is_held():

@@ -179,7 +179,6 @@ def check(run: Run) -> None:
         for publisher, numbers in by_publisher(reader.texts).items():
             assert numbers == sorted(numbers), f"{name}: {publisher} not in order"
         assert reader.gaps == 0, f"{name} was told of {reader.gaps} gaps"
-        assert len(reader.pids) >= 2, f"{name} met one process only"
     for channel in CHANNELS:
         # Nobody sees another order; what only some have is what came at the end.
         all_ids = sorted((r.ids for r in run.readers if r.channel == channel), key=len)
@@ -240,6 +239,8 @@ async def test_every_reader_gets_every_message_once_and_in_order(tmp_path, layer
         failed = run.ledger.count - run.ledger.total("accepted")
         assert failed <= 2 * (LANES + 1)
         assert run.held_by_killed > 0
+        # All but those who had little to read, and that in one go.
+        assert sum(len(reader.pids) > 1 for reader in run.readers) > 180
         assert {pid for r in run.readers for pid in r.pids} == {*run.pids}
         assert len(run.pids) == 5
         assert found_by_verification(run) >= {*MUTED}
