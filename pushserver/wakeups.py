@@ -73,18 +73,23 @@ class Announcer:
             self._returning = self._spawn(self._return(error))
 
     def forget(self) -> None:
-        """Be no longer the announcer of the loop."""
+        """Be no longer the announcer of the loop, and start nothing more by itself.
+
+        A pause that ends later would start a task in a loop that is ending.
+        """
+        for timer in self._pausing.values():
+            timer.cancel()
+        self._pausing.clear()
         if _announcers.get(self.loop) is self:
             del _announcers[self.loop]
 
     async def close(self) -> None:
         """Send what is pending, then let go of the layer."""
-        self.forget()
-        for timer in self._pausing.values():
-            timer.cancel()
-        self._pausing.clear()
-        self._start()
-        if self._sending is not None:
+        while True:
+            self.forget()  # again: what was just sent has made a pause of its own
+            self._start()
+            if self._sending is None:
+                break
             await asyncio.wait([self._sending])
         if self._returning is not None:  # then there is nobody to send it to
             self._returning.cancel()
