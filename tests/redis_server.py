@@ -6,6 +6,7 @@ what it kept. `Proxy` stands between a client and a server, and misbehaves.
 
 import asyncio
 import contextlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -222,7 +223,9 @@ async def answering(reply: bytes) -> AsyncIterator[int]:
             transports.append(transport)
 
         def data_received(self, data: bytes) -> None:
-            self.transport.write(reply)
+            # Several commands may come in one piece: each is an array by itself.
+            commands = re.findall(rb"(?:^|\r\n)\*\d+\r\n", data)
+            self.transport.write(reply * max(1, len(commands)))
 
     transports: list[asyncio.Transport] = []
     loop = asyncio.get_running_loop()
