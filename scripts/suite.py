@@ -37,6 +37,8 @@ def main() -> None:
         static_stages(stages, development_python(primary))
         stages.stop_if_failed()
         shutil.rmtree(COVERAGE, ignore_errors=True)
+        # Redis, for the unit tests of its store.
+        require_debian(stages)
         for interpreter in matrix:
             unit_stage(stages, interpreter)
         stages.stop_if_failed()
@@ -94,7 +96,7 @@ def install_javascript() -> None:
 
 
 def unit_stage(stages: Stages, interpreter: Interpreter) -> None:
-    """All tests that need nothing but Python, on one interpreter of the matrix."""
+    """All tests but the end-to-end ones, on one interpreter of the matrix."""
     if not prepare(stages, interpreter):
         return
     python = development_python(interpreter)
@@ -103,6 +105,12 @@ def unit_stage(stages: Stages, interpreter: Interpreter) -> None:
         f"unit tests on Python {interpreter}, Django {django_version(python)}",
         command(python, "-m", "coverage", "run", "-m", "pytest", *unit),
     )
+
+
+def require_debian(stages: Stages) -> None:
+    """Have the servers and the browser that the tests start."""
+    stages.run("Debian packages", lambda: debian.require(debian.END_TO_END))
+    stages.stop_if_failed()
 
 
 def check_coverage(python: Path) -> None:
@@ -115,8 +123,7 @@ def server_stages(
     stages: Stages, interpreter: Interpreter, name: str, *options: str
 ) -> None:
     """Tests with real servers and a real browser: on one interpreter only."""
-    stages.run("Debian packages", lambda: debian.require(debian.END_TO_END))
-    stages.stop_if_failed()
+    require_debian(stages)
     python = development_python(interpreter)
     together = ["--dist=loadscope"]  # a module's tests share its servers
     versions = f"Python {interpreter}, Django {django_version(python)}"

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import pytest_asyncio
@@ -366,3 +367,18 @@ async def test_our_own_layer_does_not_look_at_every_group():
         layer.groups["pushserver.x"] = {"someone": 1.0}
         layer._clean_expired()
         assert layer.groups["pushserver.x"]
+
+
+async def test_closing_cancels_until_a_task_has_ended():
+    """A library that takes the first cancellation for its own holds nobody up."""
+    hub = Hub(get_config())
+
+    async def stubborn() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+        await asyncio.sleep(1000)
+
+    task = hub.spawn(stubborn())
+    await asyncio.sleep(0)  # let it begin
+    await hub.close()
+    assert task.cancelled()
