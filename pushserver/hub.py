@@ -32,6 +32,7 @@ __all__ = ["Hub", "HubStatistics", "Key", "Membership", "hub_of", "running_hubs"
 logger = logging.getLogger(__name__)
 
 _TRY_AGAIN = 1.0  # seconds to the next try when the layer does not deliver
+_IDLE_PAUSE = 0.05  # seconds, should a layer time out at once
 _CANCEL_AGAIN = 0.1  # seconds to the next try when a task goes on
 _CHANGES_AT_ONCE = 10  # joins and leaves: each takes a connection of the layer
 
@@ -224,9 +225,11 @@ class Hub:
             try:
                 message = await self._layer.receive(inbox)
             except Exception as error:  # whatever a layer raises
-                if type(error).__name__ != "TimeoutError":
-                    # Else it is the core Redis layer, idle for as long as redis-py
-                    # waits for a reply: no outage, and not worth a line.
+                if type(error).__name__ == "TimeoutError":
+                    # The core Redis layer, idle for as long as redis-py waits for a
+                    # reply: no outage, and not worth a line.
+                    await asyncio.sleep(_IDLE_PAUSE)
+                else:
                     self._announcer.failed(error)
                     await asyncio.sleep(_TRY_AGAIN)
             else:

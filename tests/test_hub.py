@@ -382,3 +382,16 @@ async def test_closing_cancels_until_a_task_has_ended():
     await asyncio.sleep(0)  # let it begin
     await hub.close()
     assert task.cancelled()
+
+
+async def test_a_layer_that_was_idle_for_long_is_not_down(layer, caplog):
+    """redis-py's time-out while it waits for a wake-up is received again."""
+    async with serving(SCRIPTED) as running:
+        layer.script["receive"] = TimeoutError()
+        await asyncio.sleep(0.1)
+        # The receive that is under way ends with this wake-up.
+        await Reader(running).poll(timeout=0.1)
+        await publish()
+        await asyncio.sleep(1)
+        assert 5 < layer.calls["receive"] < 50
+    assert errors(caplog) == []
