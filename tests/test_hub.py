@@ -2,6 +2,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -395,3 +396,21 @@ async def test_a_layer_that_was_idle_for_long_is_not_down(layer, caplog):
         await asyncio.sleep(1)
         assert 5 < layer.calls["receive"] < 50
     assert errors(caplog) == []
+
+
+class SwallowingLayer(InMemoryChannelLayer):
+    """A layer that takes a cancellation for a time-out of its own."""
+
+    async def receive(self, channel: str) -> Any:
+        try:
+            return await super().receive(channel)
+        except asyncio.CancelledError:
+            raise TimeoutError from None
+
+
+async def test_closing_ends_the_inbox_of_a_layer_that_swallows_cancellation():
+    """The inbox sees by itself that the hub is closed."""
+    async with serving(f"{__name__}.SwallowingLayer") as running:
+        await Reader(running).poll(timeout=0.1)
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not others
