@@ -119,6 +119,7 @@ class LiveChannel:
             self._deliver(fresh, known=was_known)
         elif history.head.newest > self.tail.newest:
             self._move(history.head.newest, lost=history.head.known)
+        self.known = history.head.known
         if history.complete:
             self.verified_at = started
         return history.complete
@@ -139,6 +140,7 @@ class LiveChannel:
         self.tail.clear(found[0].previous if found else head.newest)
         self.tail.extend(found)
         self._learn(head)
+        self.known = head.known
         self.verified_at = started
         if self._again:
             # Woken meanwhile: perhaps by a message that this read did not see.
@@ -174,7 +176,9 @@ class LiveChannel:
             if self.known is not None:
                 self.membership.waiters.end_all(Ending.DELETED)
                 self.tail.clear(self.tail.newest)
-        if head.newest >= self.tail.newest:
+        if head.newest == self.tail.newest:
+            # Else it knows of a message that those who are parked have yet to get:
+            # a channel's first one would be told them as a gap.
             self.known = head.known
 
     def _deliver(self, fresh: Sequence[Message], *, known: bool) -> None:
