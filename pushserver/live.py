@@ -8,7 +8,7 @@ from typing import Any
 from pushserver.exceptions import StoreUnavailable
 from pushserver.hub import Hub, Membership
 from pushserver.messages import START, Cursor, Message
-from pushserver.stores.base import Head, History, Store
+from pushserver.stores.base import Head, History, Position, Store
 from pushserver.tails import Tail
 from pushserver.waiters import Delivery, Ending, Waiter
 
@@ -37,6 +37,7 @@ class LiveChannel:
         self.known: bool | None = None
         self.verified_at = float("-inf")
         self._deleted = START  # the highest mark that was ever read
+        self._since = START  # where the store's memory began
         self._hub = hub
         self._store = store
         self._channel_id = membership.key[1]
@@ -53,6 +54,11 @@ class LiveChannel:
             and joined_at <= self.verified_at
             and self._hub.loop.time() - self.verified_at <= resync
         )
+
+    @property
+    def position(self) -> Position:
+        """Where the channel stands as far as the tail knows."""
+        return Position(self.tail.newest if self.known else self._since, self._deleted)
 
     # Reading.
 
@@ -107,19 +113,21 @@ class LiveChannel:
 
     async def _read_on(self) -> bool:
         """Read after the tail; return whether that was all."""
-        started = self._hub.loop.time()
+        started, reached = self._hub.loop.time(), self.tail.newest
         self.membership.doubted = False
         history = await self._store.read(
-            self._channel_id, after=self.tail.newest, limit=_READ_LIMIT
+            self._channel_id, after=reached, limit=_READ_LIMIT
         )
-        was_known = bool(self.known)
-        self._learn(history.head)
+        head, was_known = history.head, bool(self.known)
+        if head.newest < reached:  # it has lost what it had told us of
+            self._deleted = head.deleted
+        self._learn(head)
         fresh = self.tail.extend(history.messages)
         if fresh:
-            self._deliver(fresh, known=was_known)
-        elif history.head.newest > self.tail.newest:
-            self._move(history.head.newest, lost=history.head.known)
-        self.known = history.head.known
+            self._deliver(fresh, since=None if was_known else head.since)
+        elif head.newest > self.tail.newest or head.newest < reached:
+            self._move(head)
+        self.known, self._since = head.known, head.since
         if history.complete:
             self.verified_at = started
         return history.complete
@@ -132,7 +140,7 @@ class LiveChannel:
         head = history.head
         if self.known is not None:
             self._learn(head)
-            if head.newest > self.tail.newest:
+            if head.newest != self.tail.newest:
                 self.refresh_soon()
             return history
         # The first read founds the tail: on what it found when that is all.
@@ -140,7 +148,7 @@ class LiveChannel:
         self.tail.clear(found[0].previous if found else head.newest)
         self.tail.extend(found)
         self._learn(head)
-        self.known = head.known
+        self.known, self._since = head.known, head.since
         self.verified_at = started
         if self._again:
             # Woken meanwhile: perhaps by a message that this read did not see.
@@ -162,12 +170,21 @@ class LiveChannel:
             missed = self._refreshing is None  # else one has come in time
             self.refresh_soon()
             return missed
+        if head.newest < self.tail.newest:
+            # An answer from before the tail's last read, or the store has lost what
+            # it had. A read that begins now can tell.
+            self.refresh_soon()
+            return False
         if head.newest > self.tail.newest:
-            # Nothing was published; only others were forgotten, below this id.
-            self._move(head.newest, lost=False)
+            # Nothing was published; only others were forgotten, or everything.
+            self._move(head)
         self._learn(head)
-        self.verified_at = max(started, self.verified_at)
+        self.verify(started=started)
         return False
+
+    def verify(self, *, started: float) -> None:
+        """Note that the channel has not left its position since that time."""
+        self.verified_at = max(started, self.verified_at)
 
     def _learn(self, head: Head) -> None:
         """Take note of what the store says, in whatever order its answers come."""
@@ -179,16 +196,18 @@ class LiveChannel:
         if head.newest == self.tail.newest:
             # Else it knows of a message that those who are parked have yet to get:
             # a channel's first one would be told them as a gap.
-            self.known = head.known
+            self.known, self._since = head.known, head.since
 
-    def _deliver(self, fresh: Sequence[Message], *, known: bool) -> None:
+    def _deliver(self, fresh: Sequence[Message], *, since: Cursor | None) -> None:
+        """Deliver to all; of a channel's first messages ``since`` when it had none."""
         everything = Delivery(fresh)
         with_gap = Delivery(fresh, gap=True)
         first = fresh[0]
+        level = first.previous if since is None else since
         for waiter in self.membership.waiters.take():
             if waiter.seen >= first.id:
                 self._deliver_rest(waiter, fresh)
-            elif waiter.gap or (known and first.previous > waiter.seen):
+            elif waiter.gap or not level <= waiter.seen <= first.previous:
                 waiter.end(with_gap)
             else:
                 waiter.end(everything)
@@ -201,16 +220,20 @@ class LiveChannel:
         else:
             self.membership.waiters.park(waiter)
 
-    def _move(self, newest: Cursor, *, lost: bool) -> None:
-        """Go on from a newer id without its message.
+    def _move(self, head: Head) -> None:
+        """Go on from another id without its message.
 
-        It was dropped before we read it (``lost``), or the store knows nothing of
-        the channel and has forgotten others meanwhile.
+        It was dropped before we read it; or the store knows nothing of the channel,
+        and has forgotten others meanwhile; or it has lost its memory. Of a waiter
+        that is ahead of the tail it knows more than we were told.
         """
-        self.tail.clear(newest)
+        reached = max(self.tail.newest, head.newest)
+        self.tail.clear(head.newest)
         for waiter in self.membership.waiters:
-            waiter.gap = waiter.gap or (lost and waiter.seen < newest)
-            waiter.seen = max(waiter.seen, newest)
+            if waiter.seen <= reached:
+                connected = head.position.level <= waiter.seen <= head.newest
+                waiter.gap = waiter.gap or not connected
+                waiter.seen = head.newest
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

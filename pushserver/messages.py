@@ -59,6 +59,11 @@ class Cursor(NamedTuple):
         return cls(seconds * 1000 - 1, MAX_SEQUENCE) if seconds > 0 else START
 
     @property
+    def is_date(self) -> bool:
+        """Whether it was made by ``before_second``: no message has such an id."""
+        return self.sequence == MAX_SEQUENCE
+
+    @property
     def etag(self) -> str:
         """The value of the ETag header."""
         return f'"{self.milliseconds}-{self.sequence}"'
@@ -70,8 +75,7 @@ class Cursor(NamedTuple):
         A position made by ``before_second`` gives back the second it was made of:
         a reader that sends only dates would drift into the past otherwise.
         """
-        last_of_second = self.sequence == MAX_SEQUENCE
-        return _http_date((self.milliseconds + last_of_second) // 1000)
+        return _http_date((self.milliseconds + self.is_date) // 1000)
 
 
 START = Cursor(0, 0)

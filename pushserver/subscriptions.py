@@ -38,9 +38,8 @@ __all__ = ["Subscription", "Subscriptions", "current", "drain"]
 # After the start: who comes back from an empty channel with 0-0 has waited for its
 # first message, of waived storage too; who comes without a cursor has not.
 _BACK_AT_START = Cursor(0, 1)
-# Reads that find nothing while the tail knows better. The second may share an older
-# one; the third began after the tail had grown: then the store has lost what it had.
-_MOST_READS = 3
+# Seconds by which no two clocks differ: an id that lies further ahead is made up.
+_FUTURE = 86_400
 
 
 class Subscriptions:
@@ -142,7 +141,7 @@ class Subscription:
         Its own cursor, or where it was placed: so that it is told of a loss once.
         """
         if self.waiter is not None and self.waiter.gap and not self._gap:
-            return self.waiter.seen
+            return self.waiter.seen if self._live.known else START
         return self._position
 
     async def begin(self, *, wait: bool = True) -> Outcome | None:
@@ -187,23 +186,22 @@ class Subscription:
     async def _after_seen(self) -> Sequence[Message]:
         """Return the messages after what was seen; where none, it may be parked."""
         live, resync = self._live, self._subscriptions.config.resync
-        for _ in range(_MOST_READS):
+        while True:
             found = self._in_tail()
             if found is not None and not live.trusted(resync):
                 await live.refresh()
                 found = self._in_tail()
             if found is not None:
-                return found
+                return self._connect(found)
             history = await live.read(self._seen)
             if history.messages:
-                previous = history.messages[0].previous
-                self._gap |= self._position > START and self._seen < previous
-                return history.messages
+                return self._connect(history.messages)
             self._settle(history.head)
             if self._seen >= live.tail.newest:
-                break
-            # Messages came while we read: they are in the tail.
-        return ()
+                return ()
+            # Messages came while we read, and the tail has them; or the store has
+            # lost what it had, and the tail will know that.
+            await live.refresh()
 
     def _in_tail(self) -> Sequence[Message] | None:
         """Return what the tail has after what was seen, None if it cannot tell."""
@@ -214,6 +212,15 @@ class Subscription:
             return ()  # nothing was ever published
         return live.tail.after(self._seen, self._subscriptions.clock())
 
+    def _connect(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Note whether something is missing between the cursor and the messages."""
+        if messages and self._position > START:
+            previous = messages[0].previous
+            # An id in between was given by a store that has lost it since.
+            unknown = self._seen > previous and not self._seen.is_date
+            self._gap |= self._seen < previous or unknown
+        return messages
+
     def _settle(self, head: Head) -> None:
         """Place a reader for whom the store has nothing."""
         if not head.known:
@@ -221,10 +228,18 @@ class Subscription:
             self._gap |= self._position > START
             self._position = START
         elif self._seen != head.newest:
-            # From the future, or all after it was dropped.
-            self._gap |= START < self._position < head.newest
+            # All after it was dropped; or it is from the future, or of a store that
+            # has lost it since.
+            self._gap |= START < self._position < max(head.newest, self._latest())
             self._position = head.newest
         self._seen = head.newest
+
+    def _latest(self) -> Cursor:
+        """Return what no cursor can be above that a store has given."""
+        if self._position.is_date:
+            return START
+        now = self._subscriptions.clock()
+        return Cursor(int((now + _FUTURE) * 1000), 0)
 
     def _park(self) -> Outcome | None:
         waiters = self._live.membership.waiters

@@ -92,10 +92,18 @@ class Upkeep:
 
     async def _compare(self, alias: str, channel_ids: list[str]) -> None:
         started = self._hub.loop.time()
-        heads = await get_store(alias).heads(channel_ids)
-        for channel_id, head in heads.items():
-            live = self._live.get((alias, channel_id))
-            if live is not None and live.compare(head, started=started):
+        asked = {
+            channel_id: live
+            for channel_id in channel_ids
+            if (live := self._live.get((alias, channel_id))) and live.known is not None
+        }
+        positions = {channel_id: live.position for channel_id, live in asked.items()}
+        changed = await get_store(alias).changed(positions)
+        for channel_id, live in asked.items():
+            head = changed.get(channel_id)
+            if head is None:
+                live.verify(started=started)
+            elif live.compare(head, started=started):
                 self._hub.rejoin(live.membership)
 
     def _forget(self, membership: Membership) -> None:

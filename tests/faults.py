@@ -8,12 +8,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer
 
 from pushserver.exceptions import StoreUnavailable
-from pushserver.messages import START, Cursor, Message
+from pushserver.messages import Cursor, Message
 from pushserver.stores.base import Head, History
 from pushserver.stores.memory import MemoryStore
 from tests.virtual_time import VirtualTimeLoop
@@ -155,11 +156,21 @@ class RemoteStore(VirtualStore):
     def go_down(self) -> None:
         self.error = StoreUnavailable("gone for a test")
 
-    def lose_everything(self) -> None:
-        """Restart as a server that saved nothing, not even how far its ids went."""
+    def lose_everything(self, *, clock: float | None = None) -> None:
+        """Restart as a server that saved nothing, with the time as it has it then."""
         self._channels.clear()
         self._aging.clear()
-        self._floor = START
+        now = wall_clock() if clock is None else clock
+        self._floor = self._since = Cursor(int(now * 1000), 0)
+
+    def saved(self) -> Callable[[], None]:
+        """Return what makes the store what it is now, as a server does from a file."""
+        then = deepcopy((self._channels, self._aging, self._floor, self._since))
+
+        def restore() -> None:
+            self._channels, self._aging, self._floor, self._since = then
+
+        return restore
 
     async def append(self, channel_id: str, **message: Any) -> Message:
         await self._travel()

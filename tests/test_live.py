@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -17,15 +18,18 @@ from tests.readers import KEY, RESYNC
 
 
 @contextlib.asynccontextmanager
-async def channel(*, founded: bool = True) -> AsyncIterator[LiveChannel]:
+async def channel(
+    *, founded: bool = True, **options: Any
+) -> AsyncIterator[LiveChannel]:
     """A channel with one reader, as ``Subscriptions`` makes it, on a remote store.
 
-    ``founded``: its store has been read once, when there was nothing in it.
+    ``founded``: its store has been read once, when there was nothing in it. The
+    ``options`` are the store's.
     """
     hub = Hub(get_config())
     membership = hub.enter(KEY, lambda: live.refresh_soon())
     tail = Tail(START, max_messages=100, message_timeout=3600, transient_timeout=10)
-    live = LiveChannel(hub, RemoteStore(), membership, tail)
+    live = LiveChannel(hub, RemoteStore(**options), membership, tail)
     try:
         await hub.join(membership)
         if founded:
@@ -54,6 +58,16 @@ def park(live: LiveChannel, seen: Cursor | None = None, *, gap: bool = False) ->
 def in_tail(live: LiveChannel, after: Cursor) -> list[Message] | None:
     found = live.tail.after(after, wall_clock())
     return None if found is None else list(found)
+
+
+async def verify(live: LiveChannel) -> bool:
+    """Look once, as `upkeep` does; return whether a wake-up was missed."""
+    started = live._hub.loop.time()
+    changed = await store_of(live).changed({KEY[1]: live.position})
+    if KEY[1] in changed:
+        return live.compare(changed[KEY[1]], started=started)
+    live.verify(started=started)
+    return False
 
 
 async def test_the_first_read_founds_the_tail():
@@ -157,8 +171,7 @@ async def test_a_busy_channel_does_not_hold_up_a_refresh():
 
 async def test_a_refresh_reads_on_until_that_was_all():
     """Many messages come in several reads, and are delivered as they come."""
-    async with channel() as live:
-        live._store = RemoteStore(max_messages=0)
+    async with channel(max_messages=0) as live:
         waiter = park(live)
         sent = await append(live, 250)
         reads = store_of(live).reads
@@ -206,28 +219,22 @@ async def test_a_deletion_ends_those_who_were_held_then():
 async def test_verification():
     """It finds what no wake-up announced, and says so; else it renews the trust."""
     async with channel(founded=False) as live:
-        store, loop = store_of(live), live._hub.loop
-
-        async def compare() -> bool:
-            started = loop.time()
-            head = (await store.heads([KEY[1]]))[KEY[1]]
-            return live.compare(head, started=started)
-
-        assert not await compare()  # nobody has read
+        store = store_of(live)
+        assert not await verify(live)  # nobody has read
         await live.read(START)
         await asyncio.sleep(RESYNC + 1)
         assert not live.trusted(RESYNC)
-        assert not await compare()
+        assert not await verify(live)
         assert live.trusted(RESYNC)
         waiter = park(live)
         [message] = await append(live)
-        assert await compare()
-        assert not await compare()  # the read is under way
+        assert await verify(live)
+        assert not await verify(live)  # the read is under way
         await asyncio.sleep(0.1)
         assert waiter.outcome == Delivery([message])
         waiter = park(live)
         await store.delete(KEY[1])
-        assert await compare()
+        assert await verify(live)
         await asyncio.sleep(0.1)
         assert waiter.outcome is Ending.DELETED
 
@@ -236,11 +243,13 @@ async def test_an_old_answer_does_not_renew_the_trust():
     """Nor does it make forget what is known since."""
     async with channel() as live:
         old = (await store_of(live).heads([KEY[1]]))[KEY[1]]
-        await append(live)
+        [message] = await append(live)
         await live.refresh()
-        verified_at = live.verified_at
+        waiter, verified_at = park(live), live.verified_at
         assert not live.compare(old, started=verified_at - 1)
         assert (live.verified_at, live.known) == (verified_at, True)
+        await asyncio.sleep(1)
+        assert (live.tail.newest, waiter.gap) == (message.id, False)
 
 
 async def test_others_being_forgotten_costs_no_read():
@@ -261,6 +270,83 @@ async def test_others_being_forgotten_costs_no_read():
         [message] = await append(live)
         await live.refresh()
         assert waiter.outcome == Delivery([message])
+
+
+@pytest.mark.parametrize("verified", [False, True])
+@pytest.mark.parametrize("published", [0, 2])
+async def test_a_store_that_lost_its_memory(published, verified):
+    """Whatever it had, and whether verification or the next message shows it first."""
+    async with channel() as live:
+        store = store_of(live)
+        await append(live, published)
+        await live.refresh()
+        held = park(live)
+        await asyncio.sleep(1)
+        store.lose_everything()
+        if verified:
+            assert not await verify(live)
+            assert (held.outcome, held.gap) == (None, True)
+            assert not await verify(live)
+        later = Waiter((await live.read(Cursor(1, 1))).head.newest, gap=False)
+        live.membership.waiters.park(later)
+        [message] = await append(live)
+        await live.refresh()
+        assert held.outcome == Delivery([message], gap=True)
+        assert later.outcome == Delivery([message])
+
+
+@pytest.mark.parametrize("look", ["verification", "a read", "the next message"])
+@pytest.mark.parametrize("clock", [0, -3600])
+async def test_a_store_restored_from_an_older_copy(look, clock):
+    """Its ids go back below what readers have seen: they are told, and go on."""
+    async with channel() as live:
+        store = store_of(live)
+        await append(live, 2)
+        await live.refresh()
+        restore = store.saved()
+        await append(live, 2)
+        await live.refresh()
+        held = park(live)
+        restore()
+        store._clock = lambda: wall_clock() + clock
+        if look == "verification":
+            assert not await verify(live)
+        elif look == "a read":
+            await live.read(held.seen)
+        if look != "the next message":
+            await asyncio.sleep(0.1)
+            assert (held.outcome, held.gap) == (None, True)
+            assert held.seen == live.tail.newest == live.position.level
+        if clock == 0:
+            await asyncio.sleep(1)
+        sent = await append(live, 2)
+        await live.refresh()
+        if clock == 0 or look != "the next message":
+            assert held.outcome == Delivery(sent, gap=True)
+        else:  # the new ids look as if they had been seen
+            assert (held.gap, held.seen) == (True, sent[-1].id)
+        assert live.trusted(RESYNC)
+
+
+async def test_a_waiter_ahead_of_the_tail_is_not_set_back():
+    """It knows more than the read that shows that the store was set back."""
+    async with channel() as live:
+        store = store_of(live)
+        await append(live, 1)
+        restore = store.saved()
+        await append(live, 1)
+        await live.refresh()
+        restore()
+        store.read_lag = 0.1
+        live.refresh_soon()
+        await asyncio.sleep(0.05)
+        [seen] = await append(live)
+        ahead = park(live, seen.id)
+        await asyncio.sleep(0.2)
+        assert (ahead.seen, ahead.gap) == (seen.id, False)
+        [message] = await append(live)
+        await live.refresh()
+        assert ahead.outcome == Delivery([message])
 
 
 @pytest.mark.parametrize(

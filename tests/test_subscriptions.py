@@ -656,6 +656,47 @@ async def test_readers_at_the_start_lose_nothing(cursor):
         assert reader.gaps == 0
 
 
+@pytest.mark.parametrize("published", [0, 3])
+async def test_held_while_the_store_loses_its_memory(published):
+    """A reader is told of the gap once, with a message or without."""
+    async with serving(store="RemoteStore") as running:
+        sent = await kept(published)
+        cursor = sent[-1].id if sent else None
+        reader, patient = Reader(running, cursor), Reader(running, cursor)
+        async with reader.holding() as poll, patient.holding(3 * RESYNC) as waiting:
+            await asyncio.sleep(1)
+            remote().lose_everything()
+            assert await waiting is Ending.DEADLINE
+            assert (patient.cursor, patient.gap) == (START, True)
+            message = await publish()
+            assert await poll == message
+            assert reader.gap
+        assert await patient.hear(1, SOON) == [message]
+        assert await reader.poll(timeout=1) is Ending.DEADLINE
+        assert (reader.gaps, patient.gaps) == (1, 1)
+
+
+@pytest.mark.parametrize("after", [0, 2])
+async def test_a_cursor_of_what_a_restored_store_has_lost(warm, after):
+    """Ids went back: who comes with one that is gone is told, and gets the next."""
+    async with serving(store="RemoteStore") as running:
+        await kept(2)
+        restore = remote().saved()
+        await asyncio.sleep(0.1)
+        lost = await kept(2)
+        await warm_up(running, warm)
+        reader = Reader(running, lost[-1].id)
+        assert await reader.poll(timeout=1) is Ending.DEADLINE
+        restore()
+        sent = await kept(after)
+        assert await reader.hear(after, SOON) == sent[: len(sent)]
+        async with reader.holding() as poll:
+            message = await publish()
+            assert await poll == message
+        assert await reader.poll(timeout=2 * RESYNC) is Ending.DEADLINE
+        assert reader.gaps == 1
+
+
 async def test_a_hole_of_waived_storage_is_a_gap_from_the_tail_too():
     """Store and tail tell the same: what is between was not for this reader."""
     async with serving() as running:
@@ -810,13 +851,14 @@ async def test_a_store_with_a_bug_does_not_end_verification(caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_store_that_lost_everything_is_asked_and_left_alone():
+@pytest.mark.parametrize("clock", [None, 0])
+async def test_a_store_that_lost_everything_is_asked_and_left_alone(clock):
     """Readers of what it had are held, and get what it gets next."""
     async with serving(store="RemoteStore") as running:
         sent = await kept()
         await Reader(running).hear(3, SOON)
         level, behind = Reader(running, sent[2].id), Reader(running, Cursor(1, 1))
-        remote().lose_everything()
+        remote().lose_everything(clock=clock)
         reads = remote().reads
         async with level.holding() as one, behind.holding() as two:
             assert remote().reads <= reads + 4

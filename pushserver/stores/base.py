@@ -15,6 +15,8 @@ only hints that there is something to read. What every store owes its callers:
 * **Loss can be told.** The newest id outlives its message, and the first message
   of a channel that was forgotten names, as the one before it, an id at or above
   all that was forgotten. So a cursor below ``previous`` means that there was more.
+  A store that has lost its memory, as a server does that saved nothing, says since
+  when it remembers.
 * **Deletion.** ``delete`` drops the messages and leaves a mark that only grows, so
   a reader that was held can tell, however late it looks.
 * **Waived storage.** A message appended with ``keep=False`` may be read for
@@ -30,11 +32,22 @@ is true (its state is in this process), else on the loop it was made for.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pushserver.messages import START, Cursor, Message
 
-__all__ = ["Head", "History", "SharedStore", "Store", "reachable"]
+__all__ = ["Head", "History", "Position", "SharedStore", "Store", "reachable"]
+
+
+class Position(NamedTuple):
+    """What changes when there is something new about a channel.
+
+    ``level`` is the oldest cursor that has lost nothing although no message comes
+    after it, ``deleted`` the mark of the last deletion.
+    """
+
+    level: Cursor
+    deleted: Cursor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +57,8 @@ class Head:
     ``newest`` is the id of its last message, kept or dropped; where the store
     knows of none (``known`` is False), an id at or above everything forgotten.
     ``deleted`` is the mark of its last deletion. ``exists`` says that it was
-    created or has messages; ``messages`` counts those kept.
+    created or has messages; ``messages`` counts those kept. ``since`` is where the
+    store's memory begins: what was published before, it cannot know.
     """
 
     newest: Cursor
@@ -53,6 +67,12 @@ class Head:
     exists: bool
     messages: int
     requested: float | None = None
+    since: Cursor = START
+
+    @property
+    def position(self) -> Position:
+        """What to ask ``Store.changed`` with, later on."""
+        return Position(self.newest if self.known else self.since, self.deleted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +114,19 @@ class Store(ABC):
     @abstractmethod
     async def heads(self, channel_ids: Sequence[str]) -> Mapping[str, Head]:
         """Return the head of each channel, in one go."""
+
+    async def changed(self, known: Mapping[str, Position]) -> Mapping[str, Head]:
+        """Return the heads of the channels that have left these positions, in one go.
+
+        Asked every few seconds about every channel that has readers. A store that has
+        to fetch its heads from elsewhere should compare them there.
+        """
+        heads = await self.heads(list(known))
+        return {
+            channel_id: head
+            for channel_id, head in heads.items()
+            if head.position != known[channel_id]
+        }
 
     @abstractmethod
     async def create(self, channel_id: str) -> None:

@@ -160,6 +160,27 @@ class StoreContract(RetentionContract):
         assert await self.messages(store, "A") == [appended["A"]]
 
     @in_a_loop
+    async def test_only_what_has_changed_is_told(self) -> None:
+        """A message or a deletion: not what others get, nor being read or created."""
+        store = self.store()
+        assert await store.changed({}) == {}
+        ids = [*ODD_IDS, "unknown"]
+        heads = await store.heads(ids)
+        for step in ("nothing", "append", "append", "delete", "delete", "append"):
+            known = {channel_id: head.position for channel_id, head in heads.items()}
+            await store.create("unknown")
+            await self.messages(store, "unknown")
+            for changed in ODD_IDS[:2] if step != "nothing" else ():
+                if step == "append":
+                    await store.append(changed, body=b"x")
+                else:
+                    await store.delete(changed)
+                heads = await store.heads(ids)
+                assert await store.changed(known) == {changed: heads[changed]}
+                known[changed] = heads[changed].position
+            assert await store.changed(known) == {}
+
+    @in_a_loop
     async def test_when_it_was_last_requested(self) -> None:
         """The seconds grow with time, until the next request."""
         store = self.store()

@@ -79,7 +79,7 @@ class MemoryStore(Store):
         self._channels: OrderedDict[str, _Channel] = OrderedDict()
         self._aging: OrderedDict[str, None] = OrderedDict()
         # Above every id of a process before this one, and of what was forgotten.
-        self._floor = Cursor(int(clock() * 1000), 0)
+        self._floor = self._since = Cursor(int(clock() * 1000), 0)
 
     async def append(
         self,
@@ -199,7 +199,7 @@ class MemoryStore(Store):
     def _head(self, channel: _Channel | None) -> Head:
         if channel is None:
             return Head(newest=self._floor, deleted=START, known=False, exists=False,
-                        messages=0)  # fmt: skip
+                        messages=0, since=self._since)  # fmt: skip
         requested = channel.requested
         return Head(
             newest=channel.newest,
@@ -208,6 +208,7 @@ class MemoryStore(Store):
             exists=channel.created or bool(channel.messages),
             messages=len(channel.messages),
             requested=None if requested is None else self._clock() - requested,
+            since=self._since,
         )
 
     def _trim(self, channel: _Channel, now: float) -> None:

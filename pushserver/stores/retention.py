@@ -117,6 +117,18 @@ class RetentionContract(StoreHarness):
         [first] = await self.append(store, "a", 1)
         assert first.previous >= last.id
 
+    @in_a_loop
+    async def test_where_memory_begins(self) -> None:
+        """Below everything that is published, whatever is forgotten meanwhile."""
+        store = self.store(message_timeout=60, channel_timeout=60)
+        since = (await self.head(store, "a")).since
+        [message] = await self.append(store, "a", 1)
+        assert since <= message.previous
+        self.clock.advance(121)
+        await self.append(store, "b", 1)
+        head = await self.head(store, "a")
+        assert (head.known, head.since) == (False, since)
+
     # Waived storage.
 
     @in_a_loop

@@ -1,7 +1,7 @@
 """The suite passes on a store that keeps the contract, and fails on others."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from pushserver.messages import START, Cursor, Message
-from pushserver.stores.base import Head, History, Store
+from pushserver.stores.base import Head, History, Position, Store
 from pushserver.stores.contract import StoreContract
 from pushserver.stores.memory import MemoryStore
 
@@ -67,6 +67,13 @@ class Unmarked(MemoryStore):
         return replace(super()._head(channel), deleted=START)
 
 
+class Unmoved(MemoryStore):
+    """Does not say that something is new."""
+
+    async def changed(self, known: Mapping[str, Position]) -> Mapping[str, Head]:
+        return {}
+
+
 class Folding(MemoryStore):
     """Takes channel ids for equal that differ in case."""
 
@@ -85,6 +92,7 @@ class Folding(MemoryStore):
         (Inclusive, StoreContract.test_a_read_begins_after_the_cursor),
         (Newest, StoreContract.test_a_limit_gives_the_oldest_and_says_so),
         (Unmarked, StoreContract.test_deletion_drops_the_messages_and_leaves_a_mark),
+        (Unmoved, StoreContract.test_only_what_has_changed_is_told),
         (Folding, StoreContract.test_channels_are_told_apart_exactly),
     ],
 )

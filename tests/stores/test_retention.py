@@ -49,6 +49,13 @@ class Headless(MemoryStore):
         return head if head.messages else replace(head, newest=START)
 
 
+class Forgetful(MemoryStore):
+    """Takes the others that it forgets for a loss of its memory."""
+
+    def _head(self, channel: Any) -> Head:
+        return replace(super()._head(channel), since=self._floor)
+
+
 class Keeping(MemoryStore):
     """Keeps what shall not be kept."""
 
@@ -69,6 +76,7 @@ class Keeping(MemoryStore):
         (Unlinked, RetentionContract.test_a_lost_message_leaves_a_gap_in_the_links),
         (Headless, RetentionContract.test_the_newest_id_outlives_its_message),
         (Headless, RetentionContract.test_what_was_forgotten_is_below_every_head),
+        (Forgetful, RetentionContract.test_where_memory_begins),
         (
             Keeping,
             RetentionContract.test_a_waived_message_is_for_the_cursor_just_before_it,

@@ -7,8 +7,9 @@ A channel has four keys in one cluster slot, named by a hash tag of its bucket:
   first one names as the one before it), ``deleted`` (mark of the last deletion),
   ``created``, ``requested`` (when a reader last asked);
 * the floor of the bucket, shared with other channels and never expiring: the highest
-  id ever given in it. Each append raises it, so ids strictly increase although
-  streams and hashes are deleted, expire, and the server's clock goes back;
+  ``id`` ever given in it. Each append raises it, so ids strictly increase although
+  streams and hashes are deleted, expire, and the server's clock goes back. ``since``
+  is where it began: a Redis that has lost its memory begins anew;
 * a list of the ids of waived storage, oldest first, which leave the stream early.
 
 Whatever may be refused (a key of another type, no memory, a read-only replica) is
@@ -19,6 +20,7 @@ from hashlib import sha1
 
 __all__ = [
     "APPEND",
+    "CHANGED",
     "CREATE",
     "DELETE",
     "HEADS",
@@ -57,15 +59,15 @@ local function later(a, b)
     return b
 end
 
+-- The id of the floor, and where it began.
 local function floor_of(floor_key, now)
-    local floor = redis.call('GET', floor_key)
-    if not floor then
-        -- A new Redis, or one that has lost its memory: whatever readers saw
-        -- before is below. pcall: where nothing can be written, reads go on.
-        floor = string.format('%.0f-0', now)
-        redis.pcall('SET', floor_key, floor)
-    end
-    return floor
+    local floor = redis.call('HMGET', floor_key, 'id', 'since')
+    if floor[1] then return floor[1], floor[2] end
+    -- A new Redis, or one that has lost its memory: whatever readers saw before is
+    -- below. pcall: where nothing can be written, reads go on, and nothing begins.
+    local id = string.format('%.0f-0', now)
+    local written = redis.pcall('HSET', floor_key, 'id', id, 'since', id)
+    return id, type(written) == 'number' and id or '0-0'
 end
 
 -- The id of the last message, which the stream also knows should the hash be lost.
@@ -86,7 +88,7 @@ local function next_id(floor_key, last, deleted, floor, now)
     else
         id = string.format('%.0f-%.0f', ms, n + 1)
     end
-    redis.call('SET', floor_key, id)
+    redis.call('HSET', floor_key, 'id', id)
     return id
 end
 
@@ -118,9 +120,8 @@ local function trim(stream, now, min, max, timeout)
     return count - redis.call('XTRIM', stream, 'MINID', '=', minid)
 end
 
--- The head of the channel whose keys begin at i: last or false, deleted or false,
--- created or false, requested or false, born or false, messages, and the floor where
--- there is no last. Thousands of heads are asked for each second: few commands.
+-- The head of the channel whose keys begin at i: last, deleted, created, requested,
+-- born (each of them or false), messages, the floor's id and where it began.
 local function head(i, now)
     local stream = KEYS[i]
     drop_waived(stream, KEYS[i + 3], now, tonumber(ARGV[4]))
@@ -130,7 +131,7 @@ local function head(i, now)
                             'last', 'deleted', 'created', 'requested', 'born')
     local last = last_of(stream, meta[1]) or false
     return {last, meta[2], meta[3], meta[4], meta[5], count,
-            not last and floor_of(KEYS[i + 2], now)}
+            floor_of(KEYS[i + 2], now)}
 end
 """
 
@@ -190,6 +191,29 @@ local now = now_ms()
 local heads = {}
 for i = 1, #KEYS, 4 do heads[#heads + 1] = head(i, now) end
 return {string.format('%.0f', now), heads}
+"""
+)
+
+# KEYS: the hash of each channel and the floor of its bucket. ARGV: where the caller
+# believes each to stand: its level, a space, the mark of the last deletion.
+# Returns which ones, from 1 on, are somewhere else. One command for each channel, and
+# few words, as all that have readers are asked for again and again.
+CHANGED = Script(
+    _COMMON
+    + """
+local now, began, changed = now_ms(), {}, {}
+for i = 1, #KEYS, 2 do
+    local meta = redis.call('HMGET', KEYS[i], 'last', 'deleted')
+    local level, floor, number = meta[1], KEYS[i + 1], (i + 1) / 2
+    if not level then
+        began[floor] = began[floor] or select(2, floor_of(floor, now))
+        level = began[floor]
+    end
+    if level .. ' ' .. (meta[2] or '0-0') ~= ARGV[number] then
+        changed[#changed + 1] = number
+    end
+end
+return changed
 """
 )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from pushserver.forks import forget_in_child
 from pushserver.messages import START, Cursor, Message
-from pushserver.stores.base import Head, History, SharedStore, reachable
+from pushserver.stores.base import Head, History, Position, SharedStore, reachable
 from pushserver.stores.redis import scripts
 from pushserver.stores.redis.cluster import ClusterConnection
 from pushserver.stores.redis.connection import Connection
@@ -111,16 +111,18 @@ class RedisStore(SharedStore):
         )
 
     async def heads(self, channel_ids: Sequence[str]) -> Mapping[str, Head]:
-        batches: dict[tuple[int, str], list[str]] = {}
-        for channel_id in channel_ids:
-            digest = _digest(channel_id)
-            # The keys of one call must be in one slot of a cluster.
-            place = self._shard(digest), digest[:2] if self._is_cluster else ""
-            batches.setdefault(place, []).append(channel_id)
         found = await asyncio.gather(
-            *(self._heads(shard, ids) for (shard, _), ids in batches.items())
+            *(self._heads(shard, ids) for shard, ids in self._batches(channel_ids))
         )
         return {channel_id: head for heads in found for channel_id, head in heads}
+
+    async def changed(self, known: Mapping[str, Position]) -> Mapping[str, Head]:
+        found = await asyncio.gather(
+            *(self._changed(shard, ids, known) for shard, ids in self._batches(known))
+        )
+        # What has changed and what is only not as it was left is told by the head.
+        heads = await self.heads([channel_id for ids in found for channel_id in ids])
+        return {c: head for c, head in heads.items() if head.position != known[c]}
 
     async def create(self, channel_id: str) -> None:
         await self._call(scripts.CREATE, channel_id, self._forget_ms)
@@ -171,6 +173,16 @@ class RedisStore(SharedStore):
         heads = [_head(reply, float(now)) for reply in replies]
         return list(zip(channel_ids, heads, strict=True))
 
+    async def _changed(
+        self, shard: int, channel_ids: list[str], known: Mapping[str, Position]
+    ) -> list[str]:
+        keys = [key for c in channel_ids for key in self._keys(c)[1:3]]
+        places = [known[channel_id] for channel_id in channel_ids]
+        args = [f"{place.level} {place.deleted}" for place in places]
+        connection = self._connection(shard)
+        changed = await connection.call(scripts.CHANGED, keys, args)
+        return [channel_ids[number - 1] for number in changed]
+
     async def _report(self, counts: Mapping[str, int], *, anew: bool) -> bool:
         reporter = f"{_process}.{id(asyncio.get_running_loop())}"
         pairs = [word for pair in counts.items() for word in pair]
@@ -186,6 +198,16 @@ class RedisStore(SharedStore):
         bucket = f"{self._prefix}:{{{digest[:2]}}}"
         stream = f"{bucket}:{digest}"
         return stream, f"{stream}:head", f"{bucket}:floor", f"{stream}:waived"
+
+    def _batches(self, channel_ids: Iterable[str]) -> list[tuple[int, list[str]]]:
+        """Return the channels that one call may ask for, by shard."""
+        batches: dict[tuple[int, str], list[str]] = {}
+        for channel_id in channel_ids:
+            digest = _digest(channel_id)
+            # The keys of one call must be in one slot of a cluster.
+            place = self._shard(digest), digest[:2] if self._is_cluster else ""
+            batches.setdefault(place, []).append(channel_id)
+        return [(shard, ids) for (shard, _), ids in batches.items()]
 
     def _shard(self, digest: str) -> int:
         # By bucket, whose floor its channels share.
@@ -249,7 +271,7 @@ def _unpack(entry: tuple[bytes, list[bytes]]) -> Message:
 
 
 def _head(reply: list[Any], now: float) -> Head:
-    last, deleted, created, requested, _, messages, floor = reply
+    last, deleted, created, requested, _, messages, floor, since = reply
     return Head(
         newest=_cursor(last or floor),
         deleted=_cursor(deleted) if deleted else START,
@@ -257,4 +279,5 @@ def _head(reply: list[Any], now: float) -> Head:
         exists=bool(created) or messages > 0,
         messages=messages,
         requested=None if requested is None else (now - float(requested)) / 1000,
+        since=_cursor(since),
     )
