@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from threading import Lock
 
 from scripts.stages import Failure, run_quietly
 
@@ -28,6 +29,7 @@ END_TO_END = [
 ]
 PROGRAMS = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 POLICY = Path("/usr/sbin/policy-rc.d")
+_one_at_a_time = Lock()  # apt-get refuses to wait for another one
 
 
 def is_there(package: str) -> bool:
@@ -51,7 +53,7 @@ def install(packages: list[str]) -> None:
         raise Failure(f"missing; as root: apt-get update && apt-get install {names}")
     print(f"installing {names}", flush=True)
     env = {"DEBIAN_FRONTEND": "noninteractive"}
-    with services_stay_down():
+    with _one_at_a_time, services_stay_down():
         run_quietly("apt-get", "update", log="apt-update", env=env)
         run_quietly(
             *("apt-get", "install", "--yes", "--no-install-recommends", *packages),

@@ -48,16 +48,16 @@ def environment(
     shutil.rmtree(place, ignore_errors=True)
     WORK.mkdir(exist_ok=True)
     run(interpreter.path, "-m", "venv", place)
-    pip_install(python, "--constraint", CONSTRAINTS, *needs)
+    pip_install(place, "--constraint", CONSTRAINTS, *needs)
     if editable:
-        pip_install(python, "--no-deps", "--no-build-isolation", "--editable", ROOT)
+        pip_install(place, "--no-deps", "--no-build-isolation", "--editable", ROOT)
     stamp.write_text(digest)
     return python
 
 
-def pip_install(python: Path, *arguments: str | Path) -> None:
+def pip_install(place: Path, *arguments: str | Path) -> None:
     pip = ("-m", "pip", "--disable-pip-version-check", "install")
-    run_quietly(python, *pip, *arguments, log="pip")
+    run_quietly(place / "bin" / "python", *pip, *arguments, log=f"pip-{place.name}")
 
 
 def development_python(interpreter: Interpreter) -> Path:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,21 +62,29 @@ class Stages:
         self._lines: list[str] = []
         self.failed: list[str] = []
 
-    def run(self, name: str, action: Callable[[], None]) -> bool:
+    def run(self, name: str, action: Callable[[], None]) -> None:
         """Run one stage. A failing one is noted, so that others may still run."""
         announce(name)
+        self._time(name, action)
+
+    def run_together(self, *stages: tuple[str, Callable[[], None]]) -> None:
+        """Run stages that do not depend on one another side by side."""
+        announce(", ".join(name for name, _ in stages))
+        with ThreadPoolExecutor() as threads:
+            # list() waits, and raises what was no Failure.
+            list(threads.map(lambda stage: self._time(*stage), stages))
+
+    def _time(self, name: str, action: Callable[[], None]) -> None:
         started = time.monotonic()
-        passed = True
+        result = "ok"
         try:
             action()
         except Failure as failure:
             print(failure, file=sys.stderr, flush=True)
             self.failed.append(name)
-            passed = False
+            result = "FAILED"
         took = time.monotonic() - started
-        result = "ok" if passed else "FAILED"
         self._lines.append(f"{took:7.1f} s  {result:6}  {name}")
-        return passed
 
     def stop_if_failed(self) -> None:
         """Do not start anything expensive on top of a failure."""

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 from scripts import debian, interpreters
@@ -16,7 +17,8 @@ JS = ROOT / "js"
 TYPED = ["pushserver", "demo", "scripts", "tests", "manage.py"]
 OLDEST_NODE = 20
 COVERAGE = WORK / "coverage"
-TWO_CORES = ["--numprocesses=2", "--quiet"]
+# The tests wait more than they compute: four processes keep two cores busy.
+TESTS = ["-m", "pytest", "--numprocesses=4", "--quiet"]
 IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 
 
@@ -29,22 +31,19 @@ def main() -> None:
     # One interpreter is enough for lint, the JavaScript and the servers.
     primary = matrix[-1]
     stages.run("interpreters", lambda: check_matrix(matrix))
-    prepare(stages, primary)
-    stages.stop_if_failed()
+    prepare(stages, [primary] if arguments.long else matrix)
     if arguments.long:
-        server_stages(stages, primary, "long tests", "-m", "long")
+        server_stage(stages, primary, "long tests", "long")
     else:
         static_stages(stages, development_python(primary))
         stages.stop_if_failed()
         shutil.rmtree(COVERAGE, ignore_errors=True)
-        # Redis, for the unit tests of its store.
-        require_debian(stages)
         for interpreter in matrix:
-            unit_stage(stages, interpreter)
+            unit_stage(stages, interpreter, covered=interpreter == primary)
         stages.stop_if_failed()
         stages.run("coverage", lambda: check_coverage(development_python(primary)))
         stages.stop_if_failed()
-        server_stages(stages, primary, "end-to-end tests", "tests/e2e")
+        server_stage(stages, primary, "end-to-end tests", "(e2e or once) and not long")
     stages.finish()
 
 
@@ -57,11 +56,21 @@ def check_matrix(matrix: list[Interpreter]) -> None:
         raise Failure("Django 6 needs Python 3.12 or newer, and there is none")
 
 
-def prepare(stages: Stages, interpreter: Interpreter) -> bool:
-    return stages.run(
-        f"environment for Python {interpreter}",
-        lambda: print(f"ready: {development_python(interpreter)}"),
+def prepare(stages: Stages, matrix: list[Interpreter]) -> None:
+    """Fetch all that is missing, side by side: most of it is waiting."""
+    stages.run_together(
+        ("Debian packages", lambda: debian.require(debian.END_TO_END)),
+        ("JavaScript packages", install_javascript),
+        *(
+            (f"environment for Python {interpreter}", partial(ready, interpreter))
+            for interpreter in matrix
+        ),
     )
+    stages.stop_if_failed()
+
+
+def ready(interpreter: Interpreter) -> None:
+    print(f"ready: {development_python(interpreter)}", flush=True)
 
 
 def static_stages(stages: Stages, python: Path) -> None:
@@ -69,8 +78,6 @@ def static_stages(stages: Stages, python: Path) -> None:
     stages.run("ruff check", command(python, "-m", "ruff", "check"))
     stages.run("ruff format", command(python, "-m", "ruff", "format", "--check"))
     stages.run("mypy", command(python, "-m", "mypy", *TYPED))
-    stages.run("JavaScript packages", install_javascript)
-    stages.stop_if_failed()
     for script in ["types", "test", "check-bundle"]:
         line = command("npm", "run", "--silent", script, cwd=JS)
         stages.run(f"JavaScript {script}", line)
@@ -95,41 +102,33 @@ def install_javascript() -> None:
     print(f"ready: {JS / 'node_modules'}")
 
 
-def unit_stage(stages: Stages, interpreter: Interpreter) -> None:
-    """All tests but the end-to-end ones, on one interpreter of the matrix."""
-    if not prepare(stages, interpreter):
-        return
+def unit_stage(stages: Stages, interpreter: Interpreter, *, covered: bool) -> None:
+    """Run the tests that every interpreter of the matrix has to pass."""
     python = development_python(interpreter)
-    unit = [*TWO_CORES, "--ignore=tests/e2e"]
+    pytest = [*TESTS, "--ignore=tests/e2e", "-m", "not (long or once)"]
     stages.run(
         f"unit tests on Python {interpreter}, Django {django_version(python)}",
-        command(python, "-m", "coverage", "run", "-m", "pytest", *unit),
+        # No branch of ours depends on the version, so one of them tells.
+        command(python, *(["-m", "coverage", "run"] if covered else []), *pytest),
     )
 
 
-def require_debian(stages: Stages) -> None:
-    """Have the servers and the browser that the tests start."""
-    stages.run("Debian packages", lambda: debian.require(debian.END_TO_END))
-    stages.stop_if_failed()
-
-
 def check_coverage(python: Path) -> None:
-    """Demand every branch of pushserver/ from the matrix as a whole."""
+    """Demand every branch of pushserver/."""
     run_quietly(python, "-m", "coverage", "combine", log="coverage-combine")
     run(python, "-m", "coverage", "report")
 
 
-def server_stages(
-    stages: Stages, interpreter: Interpreter, name: str, *options: str
+def server_stage(
+    stages: Stages, interpreter: Interpreter, name: str, marked: str
 ) -> None:
-    """Tests with real servers and a real browser: on one interpreter only."""
-    require_debian(stages)
+    """Run tests with real servers and a real browser: on one interpreter only."""
     python = development_python(interpreter)
-    together = ["--dist=loadscope"]  # a module's tests share its servers
+    together = "--dist=loadscope"  # a module's tests share its servers
     versions = f"Python {interpreter}, Django {django_version(python)}"
     stages.run(
         f"{name}, only on {versions}",
-        command(python, "-m", "pytest", *TWO_CORES, *together, *options),
+        command(python, *TESTS, together, "-m", marked),
     )
 
 

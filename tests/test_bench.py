@@ -24,6 +24,7 @@ def measured(*argv: str) -> dict[str, float]:
     return found
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("layer", ["core", "pubsub"])
 def test_a_send_is_five_times_as_fast_as_a_loop_for_each(layer: str) -> None:
     """From a plain process; a machine that is busy otherwise gets three tries."""

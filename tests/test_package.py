@@ -62,6 +62,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.mark.once
 def test_the_wheel_holds_the_package_and_nothing_else(distributions: Path):
     """Static files, templates, the typing marker and all code are in the wheel."""
     [path] = distributions.glob("*.whl")
@@ -76,6 +77,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(distributions: Path):
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
+@pytest.mark.once
 def test_the_source_distribution_holds_the_package(distributions: Path):
     """All of the package is in the source distribution, with its licence."""
     [path] = distributions.glob("*.tar.gz")
