@@ -250,10 +250,12 @@ class PublisherConsumer(LocationConsumer):
     async def _post(self, key: tuple[str, str], body: bytes) -> Reply:
         if not self.location.create_on_post and not await publishing.exists(key):
             return endpoints.line(404, "There is no such channel.")
+        content_type, event = endpoints.labels_of(self.headers)
         published = await publishing.publish(
             key,
             body=body,
-            content_type=endpoints.content_type_of(self.headers),
+            content_type=content_type,
+            event=event,
             keep=self.location.store_messages,
             max_body=self.location.max_body,
         )

@@ -28,8 +28,8 @@ __all__ = [
     "Scope",
     "Send",
     "check_path",
-    "content_type_of",
     "headers_of",
+    "labels_of",
     "line",
     "not_allowed",
     "read_body",
@@ -134,20 +134,22 @@ async def read_body(
             return bytes(body)
 
 
-def content_type_of(headers: Mapping[bytes, bytes]) -> str | None:
-    """Return the Content-Type to publish with, None without one.
+def labels_of(headers: Mapping[bytes, bytes]) -> tuple[str | None, str | None]:
+    """Return the Content-Type and the event name to publish with, None without one.
 
     Raises BadRequest for a text that no answer could carry.
     """
-    header = headers.get(b"content-type")
-    if header is None:
-        return None
-    content_type = header.decode("latin-1")
+    header, name = headers.get(b"content-type"), headers.get(b"x-eventsource-event")
+    content_type = None if header is None else header.decode("latin-1")
     try:
-        Message(id=START, previous=START, body=b"", content_type=content_type)
-    except ValueError as error:  # the rule is the message's own
+        event = None if name is None else name.decode()
+        # The rules are the message's own.
+        Message(
+            id=START, previous=START, body=b"", content_type=content_type, event=event
+        )
+    except ValueError as error:
         raise BadRequest(str(error)) from None
-    return content_type
+    return content_type, event
 
 
 async def reply(send: Send, status: int, headers: Headers, body: bytes) -> None:

@@ -15,10 +15,20 @@ from django.utils.http import parse_http_date
 
 from pushserver.exceptions import InvalidCursor
 
-__all__ = ["MAX_SEQUENCE", "START", "Cursor", "Message", "read_cursor"]
+__all__ = [
+    "MAX_SEQUENCE",
+    "OWN_EVENTS",
+    "START",
+    "Cursor",
+    "Message",
+    "read_cursor",
+]
 
 MAX_SEQUENCE = 2**64 - 1
 """The largest number of either half of an id, as in a Redis stream."""
+
+OWN_EVENTS = "pushserver."
+"""What the names of the server's own events begin with: a gap, a deletion, ..."""
 
 _ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 # W/ as caches weaken it, quotes, and the suffix that a compressing proxy adds, inside
@@ -116,10 +126,17 @@ class Message:
                 f"{self.content_type[:60]!r} is no content type; accepted: up to 255 "
                 "printable ASCII characters."
             )
-        if self.event is not None and not self.event.isprintable():
+        if self.event is not None and not _is_event_name(self.event):
             raise ValueError(
-                f"{self.event[:60]!r} is no event name; accepted: printable text."
+                f"{self.event[:60]!r} is no event name; accepted: 1 to 255 printable "
+                f"characters, not beginning with {OWN_EVENTS!r}."
             )
+
+
+def _is_event_name(text: str) -> bool:
+    return (
+        0 < len(text) <= 255 and text.isprintable() and not text.startswith(OWN_EVENTS)
+    )
 
 
 def read_cursor(

@@ -80,7 +80,13 @@ async def publish(
     can carry.
     """
     alias, channel_id = key
-    check(channel_id, body=body, content_type=content_type, max_body=max_body)
+    check(
+        channel_id,
+        body=body,
+        content_type=content_type,
+        event=event,
+        max_body=max_body,
+    )
     append = get_store(alias).append(
         channel_id, body=body, content_type=content_type, event=event, keep=keep
     )
@@ -94,12 +100,17 @@ async def publish(
 
 
 def check(
-    channel_id: str, *, body: bytes, content_type: str | None, max_body: int
+    channel_id: str,
+    *,
+    body: bytes,
+    content_type: str | None,
+    event: str | None,
+    max_body: int,
 ) -> None:
     """Raise what ``publish`` would raise, before the message goes anywhere."""
     validate_channel_id(channel_id)
-    # Refuses a content type by itself.
-    Message(id=START, previous=START, body=body, content_type=content_type)
+    # Refuses a content type or an event name by itself.
+    Message(id=START, previous=START, body=body, content_type=content_type, event=event)
     if len(body) > max_body:
         raise MessageTooBig(
             f"The message for {channel_id!r} has {len(body)} bytes; accepted: "

@@ -23,7 +23,12 @@ _TIMEOUT = 5.0  # seconds for each step: connect, send, answer
 
 
 def prepare(
-    method: str, channel_id: str, body: bytes = b"", content_type: str | None = None
+    method: str,
+    channel_id: str,
+    body: bytes = b"",
+    *,
+    content_type: str | None = None,
+    event: str | None = None,
 ) -> urllib.request.Request:
     """Return a signed request to ``publisher_host``.
 
@@ -40,6 +45,9 @@ def prepare(
     )
     if content_type is not None:
         request.add_header("Content-type", content_type)
+    if event is not None:
+        # As Nchan has it; in UTF-8, which http.client sends as Latin-1 only.
+        request.add_header("X-EventSource-Event", event.encode().decode("latin-1"))
     return request
 
 

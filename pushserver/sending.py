@@ -40,17 +40,20 @@ def send_update(
     data: Any,
     already_serialized: bool = False,
     ignore_errors: bool | None = None,
+    *,
+    event: str | None = None,
 ) -> Sent | None:
     """Send JSON data, usually a dict with a ``type``, to everyone who listens.
 
-    ``already_serialized`` data is JSON text. Every PushError is raised, or logged
-    with None returned when ``ignore_errors`` (by default PUSH_SERVER_IGNORE_ERRORS)
-    is true. After it returned, the update is kept. Blocks; in a running event loop it
-    raises SynchronousOnlyOperation: use ``asend_update``.
+    ``already_serialized`` data is JSON text. ``event`` is the name under which an event
+    stream delivers it, up to 255 printable characters. Every PushError is raised, or
+    logged with None returned when ``ignore_errors`` (by default
+    PUSH_SERVER_IGNORE_ERRORS) is true. After it returned, the update is kept. Blocks;
+    in a running event loop it raises SynchronousOnlyOperation: use ``asend_update``.
     """
     refuse_in_a_loop("send_update")
     with _Tolerating(ignore_errors):
-        update = _Update(channel_id, data, already_serialized)
+        update = _Update(channel_id, data, already_serialized, event)
         pre_send_update.send_robust(None, **update.about)
         response: Sent | BaseException | None = None
         try:
@@ -69,10 +72,12 @@ async def asend_update(
     data: Any,
     already_serialized: bool = False,
     ignore_errors: bool | None = None,
+    *,
+    event: str | None = None,
 ) -> Sent | None:
     """Do what ``send_update`` does, from async code in any event loop."""
     with _Tolerating(ignore_errors):
-        update = _Update(channel_id, data, already_serialized)
+        update = _Update(channel_id, data, already_serialized, event)
         await pre_send_update.asend_robust(None, **update.about)
         response: Sent | BaseException | None = None
         try:
@@ -91,6 +96,7 @@ def send_message(
     body: Body,
     *,
     content_type: str | None = None,
+    event: str | None = None,
     ignore_errors: bool | None = None,
 ) -> Sent | None:
     """Send a body as it is, with its content type; for the rest see ``send_update``.
@@ -100,7 +106,7 @@ def send_message(
     """
     refuse_in_a_loop("send_message")
     with _Tolerating(ignore_errors):
-        return run_sync(*_message(channel_id, body, content_type).ways)
+        return run_sync(*_message(channel_id, body, content_type, event).ways)
     return None
 
 
@@ -109,11 +115,12 @@ async def asend_message(
     body: Body,
     *,
     content_type: str | None = None,
+    event: str | None = None,
     ignore_errors: bool | None = None,
 ) -> Sent | None:
     """Do what ``send_message`` does, from async code in any event loop."""
     with _Tolerating(ignore_errors):
-        return await run(*_message(channel_id, body, content_type).ways)
+        return await run(*_message(channel_id, body, content_type, event).ways)
     return None
 
 
@@ -162,20 +169,29 @@ class _Tolerating:
 class _Message:
     """A publish that is ready to go; ``request`` is None where it stays in process."""
 
-    def __init__(self, channel_id: str, body: bytes, content_type: str | None) -> None:
+    def __init__(
+        self,
+        channel_id: str,
+        body: bytes,
+        content_type: str | None,
+        event: str | None,
+    ) -> None:
         self._channel_id = channel_id
-        self._body, self._content_type = body, content_type
+        self._body, self._content_type, self._event = body, content_type, event
         self._terms = publishing_terms()
         # The same is refused whichever way it would go.
         publishing.check(
             channel_id,
             body=body,
             content_type=content_type,
+            event=event,
             max_body=self._terms.max_body,
         )
         self.request: Request | None = None
         if is_remote(self._terms.store):
-            self.request = remote.prepare("POST", channel_id, body, content_type)
+            self.request = remote.prepare(
+                "POST", channel_id, body, content_type=content_type, event=event
+            )
 
     @property
     def ways(self) -> Ways[Sent]:
@@ -194,6 +210,7 @@ class _Message:
             key,
             body=self._body,
             content_type=self._content_type,
+            event=self._event,
             keep=self._terms.store_messages,
             max_body=self._terms.max_body,
         )
@@ -203,9 +220,11 @@ class _Message:
 class _Update:
     """An update as a message, and what the signals say about it."""
 
-    def __init__(self, channel_id: str, data: Any, already_serialized: bool) -> None:
+    def __init__(
+        self, channel_id: str, data: Any, already_serialized: bool, event: str | None
+    ) -> None:
         body = _serialized(data) if already_serialized else _serialize(data)
-        self.message = _Message(channel_id, body, "application/json")
+        self.message = _Message(channel_id, body, "application/json", event)
         self.about = {
             "channel_id": channel_id,
             "data": data,
@@ -231,12 +250,14 @@ def _serialize(data: Any) -> bytes:
         raise NotSerializable(f"The update is no JSON: {error}") from error
 
 
-def _message(channel_id: str, body: Body, content_type: str | None) -> _Message:
+def _message(
+    channel_id: str, body: Body, content_type: str | None, event: str | None
+) -> _Message:
     if isinstance(body, str):
         plain = "text/plain; charset=utf-8"
-        return _Message(channel_id, body.encode(), content_type or plain)
+        return _Message(channel_id, body.encode(), content_type or plain, event)
     # What is kept must not change any more, as a bytearray can.
-    return _Message(channel_id, bytes(memoryview(body)), content_type)
+    return _Message(channel_id, bytes(memoryview(body)), content_type, event)
 
 
 def _delete(channel_id: str) -> Ways[bool]:

@@ -13,8 +13,8 @@ from pushserver.endpoints import (
     ClientGone,
     Outgoing,
     check_path,
-    content_type_of,
     headers_of,
+    labels_of,
     line,
     not_allowed,
     read_body,
@@ -72,9 +72,18 @@ def test_repeated_headers_are_joined() -> None:
 def test_a_publish_keeps_its_content_type() -> None:
     """The header's text is what readers get; none stays none, empty stays empty."""
     html = "text/html; charset=x"
-    assert content_type_of({b"content-type": html.encode()}) == html
-    assert content_type_of({b"content-type": b""}) == ""
-    assert content_type_of({}) is None
+    assert labels_of({b"content-type": html.encode()}) == (html, None)
+    assert labels_of({b"content-type": b""}) == ("", None)
+    assert labels_of({}) == (None, None)
+
+
+def test_a_publish_may_name_its_event() -> None:
+    """The header is UTF-8, and a name that no event stream could carry is refused."""
+    header = b"x-eventsource-event"
+    assert labels_of({header: "Größe 1".encode()}) == (None, "Größe 1")
+    for hostile in (b"", b"a\ndata: b", b"\xff", b"x" * 256, b"pushserver.gap"):
+        with pytest.raises(BadRequest):
+            labels_of({header: hostile})
 
 
 @pytest.mark.parametrize(
@@ -94,7 +103,7 @@ def test_a_publish_keeps_its_content_type() -> None:
 def test_a_content_type_injects_no_header(hostile: bytes) -> None:
     """A text that could end a header line, or that none can carry, is refused."""
     with pytest.raises(BadRequest, match=r"content type; accepted: .* printable"):
-        content_type_of({b"content-type": hostile})
+        labels_of({b"content-type": hostile})
 
 
 # The path

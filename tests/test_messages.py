@@ -123,9 +123,12 @@ def test_a_content_type_cannot_inject_a_header(content_type: str):
         Message(id=START, previous=START, body=b"", content_type=content_type)
 
 
-@pytest.mark.parametrize("event", ["vote\ndata: x", "a\rb", "\x00", "a\u2028b"])
+@pytest.mark.parametrize(
+    "event",
+    ["vote\ndata: x", "a\rb", "\x00", "a\u2028b", "", "x" * 256, "pushserver.gap"],
+)
 def test_an_event_name_cannot_inject_a_line(event: str):
-    """A line break of any kind in an event name is refused."""
+    """A line break of any kind is refused, and so is a name of the server's own."""
     with pytest.raises(ValueError, match="no event name; accepted"):
         Message(id=START, previous=START, body=b"", event=event)
 

@@ -1,4 +1,5 @@
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -102,13 +103,16 @@ async def test_what_no_header_can_carry_is_refused():
 
 async def test_what_is_checked_before_a_message_goes_anywhere():
     """The same errors, without a store."""
-    publishing.check("a", body=b"1", content_type="a/b", max_body=1)
+    check = partial(publishing.check, content_type=None, event=None, max_body=1)
+    check("a", body=b"1", content_type="a/b", event="vote")
     with pytest.raises(InvalidChannelId):
-        publishing.check("", body=b"", content_type=None, max_body=1)
+        check("", body=b"")
     with pytest.raises(ValueError, match="content type"):
-        publishing.check("a", body=b"", content_type="ä/b", max_body=1)
+        check("a", body=b"", content_type="ä/b")
+    with pytest.raises(ValueError, match="event name"):
+        check("a", body=b"", event="")
     with pytest.raises(MessageTooBig):
-        publishing.check("a", body=b"12", content_type=None, max_body=1)
+        check("a", body=b"12")
 
 
 async def test_a_wake_up_that_fails_is_no_error(caplog):

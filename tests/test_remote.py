@@ -1,5 +1,6 @@
 """The remote module: what goes over the wire, and what is made of the answers."""
 
+import asyncio
 import re
 import socket
 import struct
@@ -21,7 +22,9 @@ from pushserver.exceptions import (
     NobodyListens,
     PublishRefused,
 )
+from pushserver.messages import START
 from pushserver.publishing import ChannelInfo, Sent
+from pushserver.stores import get_store
 from pushserver.tokens import verify_publish
 from tests.daemon import start_daemon
 from tests.e2e.servers import free_port
@@ -101,7 +104,8 @@ def scripted(bytes_: bytes, **options: bool) -> Iterator[Scripted]:
 
 
 def post(body: bytes = b"{}", content_type: str | None = None) -> Sent:
-    return remote.publish(remote.prepare("POST", "news", body, content_type))
+    request = remote.prepare("POST", "news", body, content_type=content_type)
+    return remote.publish(request)
 
 
 def refused(bytes_: bytes, expected: type[E], call: Call = post, **options: bool) -> E:
@@ -370,6 +374,14 @@ def test_a_secure_daemon_that_does_not_run_is_no_matter_of_https() -> None:
 
 
 # The whole road
+
+
+def test_an_event_name_takes_the_road() -> None:
+    """A message has the name that it was sent with, whatever characters it has."""
+    with start_daemon() as daemon, daemon.settings():
+        remote.publish(remote.prepare("POST", "news", b"body", event="Größe 1"))
+        history = asyncio.run(get_store().read("news", after=START))
+        assert [message.event for message in history.messages] == ["Größe 1"]
 
 
 def test_ids_survive_the_road() -> None:

@@ -13,17 +13,20 @@ import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 from django.utils.translation import gettext_lazy
 
+from pushserver.messages import START
 from pushserver.sending import (
     ChannelInfo,
     Sent,
     achannel_info,
     adelete_channel,
     asend_message,
+    asend_update,
     channel_info,
     delete_channel,
     send_message,
     send_update,
 )
+from pushserver.stores import get_store
 from tests.daemon import ROADS, Daemon, new_process, start_daemon_by
 from tests.e2e.servers import wait_until
 from tests.ids import ANY_CHARACTERS
@@ -126,6 +129,21 @@ def test_a_message_is_sent_as_it_is(
     expected = body if isinstance(body, str) else bytes(body).decode()
     assert reader.next() == expected
     assert reader.content_type == arrives
+
+
+def test_a_message_may_have_an_event_name(channel: str, daemon: Daemon) -> None:
+    """Updates and messages, sync and async."""
+
+    async def main() -> None:
+        await asend_update(channel, {}, event="third")
+        await asend_message(channel, b"", event="fourth")
+
+    send_update(channel, {}, event="first")
+    send_message(channel, b"", event="second")
+    asyncio.run(main())
+    history = asyncio.run(get_store().read(channel, after=START))
+    names = [message.event for message in history.messages]
+    assert names == ["first", "second", "third", "fourth"]
 
 
 def test_a_body_cannot_change_once_it_was_sent(channel: str, daemon: Daemon) -> None:
