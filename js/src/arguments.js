@@ -1,4 +1,5 @@
 import { INTERVAL } from "./delays.js";
+import { show } from "./show.js";
 
 /** What a page may pass; a TypeError says what is accepted. */
 
@@ -114,9 +115,4 @@ export function checkFunction(caller, fn) {
   if (typeof fn !== "function") {
     throw new TypeError(`${caller}: expected a function, not ${show(fn)}`);
   }
-}
-
-/** @param {unknown} value */
-function show(value) {
-  return typeof value === "string" ? `"${value}"` : String(value);
 }

@@ -66,6 +66,16 @@ export function isNews(cursor, headers) {
   );
 }
 
+/**
+ * The id in a cursor of this server: what `since` is elsewhere on the wire. null before
+ * the first answer, undefined for a cursor that another server wrote.
+ * @param {Cursor} cursor
+ */
+export function idOf({ etag, lastModified }) {
+  if (etag === null) return lastModified === null ? null : undefined;
+  return /^(?:W\/)?"(\d+-\d+)"$/.exec(etag)?.[1];
+}
+
 /** @param {string | null} cacheControl */
 function etagIn(cacheControl) {
   const found = /(?:^|[\s,])etag=("[^"]*"|[^\s,]+)/i.exec(cacheControl ?? "");

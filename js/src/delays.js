@@ -20,6 +20,25 @@ export const INTERVAL = 3_000;
 export const POLL_DEADLINE = 120_000;
 
 /**
+ * A stream whose first byte has not come by now is held back by a proxy that buffers:
+ * the server sends one at once.
+ */
+export const FIRST_BYTE = 3_000;
+/** A stream or a socket that says nothing for so long has died: three heartbeats. */
+export const SILENCE = 45_000;
+/** A transport that does not get through is tried again after this, then twice this. */
+export const TRANSPORT_RETRY = 600_000;
+export const TRANSPORT_RETRY_CAP = 7_200_000;
+/** A page that is hidden for longer than this keeps one cheap poll. */
+export const HIDDEN_AFTER = 60_000;
+/** Pause between the polls of a hidden page: what comes meanwhile comes together. */
+export const HIDDEN_PAUSE = 5_000;
+/** A connection that held for so long was a good one: the next failure is a first. */
+export const STEADY = 5_000;
+/** Subscriptions made within this time travel in one request. */
+export const GATHER = 20;
+
+/**
  * Exponential, capped, with full jitter: anything from 0 up to the cap of this
  * try, so that the clients of a restarted server do not return in step.
  * @param {number} failures In a row, the present one included.

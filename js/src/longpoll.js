@@ -18,9 +18,10 @@ import { GAP, RETRY_AFTER } from "./protocol.js";
  */
 
 /**
- * `url` is absolute. `credentials` null means: find out.
+ * `url` is absolute; `since` the id to begin after. `credentials` null means: find out.
  * @typedef {{
  *   url: string,
+ *   since?: string | null,
  *   interval: number,
  *   credentials: import("./environment.js").CredentialsMode | null,
  *   credentialsByOrigin: import("./credentials.js").Credentials,
@@ -45,7 +46,9 @@ import { GAP, RETRY_AFTER } from "./protocol.js";
  */
 export function createLongPoll(options) {
   const { url, environment, onMessage, onGap, onState } = options;
-  let cursor = NO_CURSOR;
+  let cursor = options.since
+    ? { etag: `"${options.since}"`, lastModified: null }
+    : NO_CURSOR;
   let failures = 0;
   let leaving = false;
   let warned = false;
@@ -59,7 +62,7 @@ export function createLongPoll(options) {
    */
   let run = null;
 
-  return { start, stop, leave };
+  return { start, stop, leave, cursor: () => cursor };
 
   function start() {
     if (run !== null) return;

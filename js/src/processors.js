@@ -21,7 +21,7 @@ export function createProcessors(console) {
   /** @type {Map<string, Set<string>>} */
   const warnings = new Map();
 
-  return { register, deliver };
+  return { register, deliver, deliverValue };
 
   /**
    * Returns a function that takes the registration back. Registering a function
@@ -47,7 +47,14 @@ export function createProcessors(console) {
    * @param {string} text
    */
   function deliver(name, text) {
-    const update = parse(text);
+    deliverValue(name, parse(text));
+  }
+
+  /**
+   * @param {string} name
+   * @param {unknown} update undefined for what is not JSON
+   */
+  function deliverValue(name, update) {
     if (update === undefined) {
       warnOnce(name, "a message that is not JSON");
     } else if (!isUpdate(update)) {

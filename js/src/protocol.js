@@ -15,3 +15,5 @@ export const CACHE_CONTROL = "Cache-Control";
 /** Messages after the cursor have left the store. */
 export const GAP = "X-Push-Gap";
 export const RETRY_AFTER = "Retry-After";
+/** Answer to OPTIONS: where many channels come over one connection. */
+export const MULTIPLEX = "X-Push-Multiplex";

@@ -6,7 +6,8 @@ import {
   checkedOptions,
 } from "./arguments.js";
 import { createCredentials } from "./credentials.js";
-import { createLongPoll } from "./longpoll.js";
+import { createEmitter } from "./emitter.js";
+import { createFeeds } from "./feeds.js";
 import { createProcessors } from "./processors.js";
 
 /**
@@ -25,39 +26,22 @@ import { createProcessors } from "./processors.js";
 
 /**
  * `$.updates`, without jQuery: names for channels, processors for their updates,
- * and one poll for each channel while the page is alive.
+ * and a feed for each channel while the page is alive.
  * @param {import("./environment.js").Environment} environment
  */
 export function createUpdates(environment) {
   const processors = createProcessors(environment.console);
-  const credentialsByOrigin = createCredentials(environment.baseURI);
+  const feeds = createFeeds(environment, createCredentials(environment.baseURI));
   /**
    * @type {Map<string, {
    *   url: string,
    *   state: import("./longpoll.js").State,
-   *   poll: ReturnType<typeof createLongPoll>,
+   *   feed: import("./feeds.js").Feed,
    * }>}
    */
   const subscriptions = new Map();
-  /** @type {Set<{ fn: (change: StateChange) => void }>} */
-  const stateListeners = new Set();
-  /** @type {Set<{ fn: (gap: Gap) => void }>} */
-  const gapListeners = new Set();
-  let pageHidden = false;
-
-  environment.addEventListener("beforeunload", () => {
-    for (const { poll } of subscriptions.values()) poll.leave();
-  });
-  environment.addEventListener("pagehide", () => {
-    pageHidden = true;
-    for (const { poll } of subscriptions.values()) poll.stop();
-  });
-  environment.addEventListener("pageshow", () => {
-    // Also fired when a page has loaded, with its polls under way: start() is
-    // without effect then. After the back-forward cache it goes on at once.
-    pageHidden = false;
-    for (const { poll } of [...subscriptions.values()]) poll.start();
-  });
+  /** @type {ReturnType<typeof createEmitter<{ state: StateChange, gap: Gap }>>} */
+  const { on, emit } = createEmitter(environment.console);
 
   return { subscribe, unsubscribe, registerProcessor, onStateChange, onGap, state };
 
@@ -73,30 +57,31 @@ export function createUpdates(environment) {
       if (subscriptions.get(name)?.url === url) continue;
       unsubscribe(name);
       const isCurrent = () => subscriptions.get(name) === subscription;
-      const poll = createLongPoll({
+      const feed = feeds.create({
         url,
         interval,
         credentials,
-        credentialsByOrigin,
-        environment,
         onMessage: (text) => {
           if (isCurrent()) processors.deliver(name, text);
         },
+        onValue: (value) => {
+          if (isCurrent()) processors.deliverValue(name, value);
+        },
         onGap: () => {
-          if (isCurrent()) tell(gapListeners, { name, url });
+          if (isCurrent()) emit("gap", { name, url });
         },
         onState: (state, status) => {
           if (!isCurrent()) return;
           subscription.state = state;
-          tell(stateListeners, { name, url, state, status });
+          emit("state", { name, url, state, status });
         },
       });
-      /** @type {{ url: string, state: import("./longpoll.js").State, poll: typeof poll }} */
-      const subscription = { url, state: "connecting", poll };
+      /** @type {{ url: string, state: import("./longpoll.js").State, feed: typeof feed }} */
+      const subscription = { url, state: "connecting", feed };
       subscriptions.set(name, subscription);
-      tell(stateListeners, { name, url, state: "connecting", status: null });
-      if (!pageHidden && isCurrent()) poll.start();
+      emit("state", { name, url, state: "connecting", status: null });
     }
+    feeds.start();
   }
 
   /**
@@ -109,8 +94,8 @@ export function createUpdates(environment) {
     const subscription = subscriptions.get(name);
     if (!subscription) return false;
     subscriptions.delete(name);
-    subscription.poll.stop();
-    tell(stateListeners, {
+    subscription.feed.close();
+    emit("state", {
       name,
       url: subscription.url,
       state: "closed",
@@ -140,7 +125,7 @@ export function createUpdates(environment) {
    */
   function onStateChange(fn) {
     checkFunction("onStateChange", fn);
-    return listen(stateListeners, fn);
+    return on("state", fn);
   }
 
   /**
@@ -150,7 +135,7 @@ export function createUpdates(environment) {
    */
   function onGap(fn) {
     checkFunction("onGap", fn);
-    return listen(gapListeners, fn);
+    return on("gap", fn);
   }
 
   /**
@@ -161,33 +146,5 @@ export function createUpdates(environment) {
   function state(name) {
     checkName(name);
     return subscriptions.get(name)?.state ?? "closed";
-  }
-
-  /**
-   * @template T
-   * @param {Set<{ fn: (event: T) => void }>} listeners
-   * @param {(event: T) => void} fn
-   */
-  function listen(listeners, fn) {
-    const listener = { fn };
-    listeners.add(listener);
-    return () => {
-      listeners.delete(listener);
-    };
-  }
-
-  /**
-   * @template T
-   * @param {Set<{ fn: (event: T) => void }>} listeners
-   * @param {T} event
-   */
-  function tell(listeners, event) {
-    for (const { fn } of [...listeners]) {
-      try {
-        fn(event);
-      } catch (error) {
-        environment.console.error("pushserver: a callback failed:", error);
-      }
-    }
   }
 }

@@ -119,7 +119,7 @@ test("Retry-After is obeyed", async (t) => {
 
 test("Retry-After as a date is obeyed", async (t) => {
   const { world } = createPolling(t);
-  const date = new Date(Date.now() + 40_000).toUTCString();
+  const date = new Date(world.environment.now() + 40_000).toUTCString();
   (await world.request(1)).answer(503, { "Retry-After": date });
   await world.pass(40_499);
   await world.request(1);

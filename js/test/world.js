@@ -1,8 +1,10 @@
 import { setImmediate as turnOfTheLoop } from "node:timers/promises";
 
+import { createClock } from "./clock.js";
+
 /**
  * The surroundings of a client under test: a server that answers when told, and a
- * clock that moves when told (node's mock timers).
+ * clock that moves when told.
  * @typedef {ReturnType<typeof createWorld>} World
  * @typedef {World["requests"][number]} Request
  */
@@ -12,11 +14,14 @@ import { setImmediate as turnOfTheLoop } from "node:timers/promises";
  * @param {{ random?: () => number }} [options]
  */
 export function createWorld(t, { random = () => 0.5 } = {}) {
-  t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: Date.UTC(2026, 0, 1) });
+  const clock = createClock();
   /** @type {ReturnType<typeof createRequest>[]} */
   const requests = [];
-  /** @type {Map<string, (event: { persisted?: boolean }) => void>} */
+  /** @type {Map<string, Set<() => void>>} */
   const listeners = new Map();
+  const page = { hidden: false, online: true };
+  /** @type {Map<string, string>} */
+  const stored = new Map();
   const console = { warn: t.mock.fn(), error: t.mock.fn() };
 
   /** @type {import("../src/environment.js").Environment} */
@@ -27,12 +32,25 @@ export function createWorld(t, { random = () => 0.5 } = {}) {
       return request.response;
     },
     AbortController,
-    setTimeout: (fn, delay) => setTimeout(fn, delay),
-    clearTimeout: (timer) => clearTimeout(/** @type {NodeJS.Timeout} */ (timer)),
+    setTimeout: clock.setTimeout,
+    clearTimeout: clock.clearTimeout,
     random,
-    now: () => Date.now(),
+    now: clock.now,
     console,
-    addEventListener: (type, fn) => listeners.set(type, fn),
+    addEventListener: (type, fn) => {
+      const those = listeners.get(type) ?? new Set();
+      listeners.set(type, those.add(fn));
+      return () => those.delete(fn);
+    },
+    openSocket: null,
+    openBroadcast: null,
+    locks: null,
+    storage: () => ({
+      getItem: (key) => stored.get(key) ?? null,
+      setItem: (key, value) => void stored.set(key, value),
+    }),
+    isHidden: () => page.hidden,
+    isOnline: () => page.online,
     baseURI: () => "https://page.example/app/",
   };
 
@@ -52,18 +70,15 @@ export function createWorld(t, { random = () => 0.5 } = {}) {
       }
       return request;
     },
-    /** Let time pass, and all that follows from it happen. @param {number} ms */
-    async pass(ms) {
-      // Pauses begin in promise reactions: let those of the last step run first.
-      await turnOfTheLoop();
-      t.mock.timers.tick(ms);
-      await turnOfTheLoop();
-    },
-    /** @param {string} type @param {{ persisted?: boolean }} [event] */
-    fire(type, event = {}) {
-      const listener = listeners.get(type);
-      if (!listener) throw new Error(`nobody listens to ${type}`);
-      listener(event);
+    /** Let time pass, and all that follows from it happen. */
+    pass: clock.pass,
+    /** What the browser says of the page. */
+    page,
+    /** @param {string} type */
+    fire(type) {
+      const those = listeners.get(type);
+      if (!those?.size) throw new Error(`nobody listens to ${type}`);
+      for (const listener of [...those]) listener();
     },
   };
 }

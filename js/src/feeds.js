@@ -1,0 +1,176 @@
+import { idOf } from "./cursor.js";
+import { INTERVAL } from "./delays.js";
+import { createLongPoll } from "./longpoll.js";
+import { createMultiplexing, groupOf } from "./multiplexing.js";
+import { keyOf } from "./wire.js";
+
+/**
+ * Where the messages of each channel of `$.updates` come from: a poll of its own, or,
+ * when a page listens to several channels of a server that offers it, the one
+ * connection that they share. A channel goes over with its cursor, and back to a poll
+ * of its own when the shared connection may not have it.
+ */
+
+/**
+ * @typedef {Omit<import("./longpoll.js").LongPollOptions,
+ *   "environment" | "credentialsByOrigin" | "since"> & {
+ *   onValue(value: unknown): void,
+ * }} FeedOptions `onMessage` gets a text, `onValue` JSON that is parsed already, or
+ *   undefined for what is no text.
+ *
+ * @typedef {{ close(): void }} Feed Nothing comes once it is closed.
+ *
+ * @typedef {{
+ *   url: string,
+ *   group: string | null,
+ *   shared: ReturnType<Client["subscribe"]> | null,
+ *   poll: ReturnType<typeof createLongPoll>,
+ *   options: FeedOptions,
+ * }} Entry `group` is null for what polls by itself.
+ *
+ * @typedef {NonNullable<Awaited<ReturnType<
+ *   ReturnType<typeof createMultiplexing>["clientFor"]>>>} Client
+ */
+
+/**
+ * @param {import("./environment.js").Environment} environment
+ * @param {import("./credentials.js").Credentials} credentialsByOrigin
+ */
+export function createFeeds(environment, credentialsByOrigin) {
+  const multiplexing = createMultiplexing(environment, credentialsByOrigin);
+  /** @type {Set<Entry>} */
+  const entries = new Set();
+  /** @type {Set<Client>} */
+  const clients = new Set();
+  let pageHidden = false;
+
+  environment.addEventListener("beforeunload", () => {
+    for (const { poll } of entries) poll.leave();
+  });
+  environment.addEventListener("pagehide", () => {
+    pageHidden = true;
+    for (const { poll } of entries) poll.stop();
+  });
+  environment.addEventListener("pageshow", () => {
+    // Also fired when a page has loaded, with its polls under way: that is without
+    // effect then. After the back-forward cache it goes on at once.
+    pageHidden = false;
+    start();
+  });
+
+  return { create, start };
+
+  /**
+   * @param {FeedOptions} given
+   * @returns {Feed}
+   */
+  function create(given) {
+    const options = { ...given, onState: onceEach(given.onState) };
+    const { url, credentials, interval } = options;
+    // Who sets an interval wants to ask only so often; a query is for the poll.
+    const canShare = interval === INTERVAL && !new URL(url).search;
+    /** @type {Entry} */
+    const entry = {
+      url,
+      group: canShare ? groupOf(url, credentials) : null,
+      shared: null,
+      poll: createLongPoll({ ...options, environment, credentialsByOrigin }),
+      options,
+    };
+    entries.add(entry);
+    return {
+      close() {
+        entries.delete(entry);
+        entry.poll.stop();
+        entry.shared?.close();
+      },
+    };
+  }
+
+  /** Begin with all that do not run yet. */
+  function start() {
+    if (pageHidden) return;
+    for (const entry of [...entries]) {
+      if (entry.shared) continue;
+      const { group, url, options } = entry;
+      const isAlone = [...entries].filter((each) => each.group === group).length < 2;
+      if (group === null || isAlone) entry.poll.start();
+      else void multiplexing.clientFor(url, options.credentials).then(move);
+
+      /** @param {Client | null} client */
+      function move(client) {
+        if (!entries.has(entry) || entry.shared || pageHidden) return;
+        const id = idOf(entry.poll.cursor());
+        if (client && id !== undefined && entry.group) share(entry, client, id);
+        else entry.poll.start();
+      }
+    }
+  }
+
+  /**
+   * @param {Entry} entry
+   * @param {Client} client
+   * @param {string | null} since
+   */
+  function share(entry, client, since) {
+    watch(client);
+    entry.poll.stop();
+    const { onMessage, onValue, onGap } = entry.options;
+    const url = new URL(entry.url).pathname;
+    const shared = client.subscribe(keyOf({ url }), url, since, {
+      onMessage(data, { type }) {
+        const isText = typeof data === "string" && !/json/i.test(type ?? "");
+        if (isText) onMessage(data);
+        else onValue(data instanceof Uint8Array ? undefined : data);
+      },
+      onGap,
+      onError({ status }) {
+        // The store is down: it is asked for again.
+        if (status !== 503) goBack();
+      },
+    });
+    entry.shared = shared;
+    if (client.state === "open") entry.options.onState("open", null);
+
+    function goBack() {
+      entry.group = null;
+      entry.shared = null;
+      shared.close();
+      entry.poll.stop();
+      entry.poll = createLongPoll({
+        ...entry.options,
+        environment,
+        credentialsByOrigin,
+        since: shared.cursor,
+      });
+      if (entries.has(entry) && !pageHidden) entry.poll.start();
+    }
+  }
+
+  /** @param {Client} client */
+  function watch(client) {
+    if (clients.has(client)) return;
+    clients.add(client);
+    client.on("state", ({ state, status }) => {
+      for (const { shared, options } of [...entries]) {
+        const told = state === "offline" ? "waiting" : state;
+        if (shared) options.onState(told, status);
+      }
+    });
+  }
+}
+
+/**
+ * A channel that goes from its poll to the shared connection may hear twice that it is
+ * open.
+ * @param {FeedOptions["onState"]} onState
+ * @returns {FeedOptions["onState"]}
+ */
+function onceEach(onState) {
+  let last = "";
+  return (state, status) => {
+    const now = state === "waiting" ? `${state} ${status}` : state;
+    if (now !== last) onState(state, status);
+    last = now;
+  };
+}

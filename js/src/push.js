@@ -1,0 +1,1 @@
+export { connect, readConfig } from "./connect.js";

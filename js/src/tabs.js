@@ -1,0 +1,169 @@
+import { createWire } from "./wire.js";
+
+/** @typedef {ReturnType<typeof createWire>} Wire */
+
+/**
+ * The link of a page that shares one wire with the other tabs of its origin.
+ *
+ * Whoever holds a lock of the browser leads: it has the wire, and passes on what comes.
+ * The browser gives the lock to the next when the leader closes, crashes, or lets go
+ * because it is frozen or put away. The new leader asks all what they want and from
+ * where. Each tab checks by its own cursor that nothing is missing, so what is lost or
+ * doubled on the way is asked for again or passed over.
+ *
+ * Each tab also holds a lock of its own for as long as it lives: the leader waits for
+ * it, and so learns of a tab that is gone.
+ *
+ * @typedef {{ kind: "lead" }
+ *   | { kind: "items", items: import("./wire.js").Item[] }
+ *   | { kind: "condition", condition: import("./connection.js").Condition }
+ *   | { kind: "want", tab: string, wants: [string, import("./wire.js").Want][] }
+ *   | { kind: "drop", tab: string, keys: string[] }
+ *   | { kind: "hidden", tab: string, hidden: boolean }} Note
+ *
+ * @param {import("./connection.js").ConnectionOptions} options
+ * @param {string} name Of the group of tabs.
+ * @param {import("./client.js").LinkEvents} events
+ * @returns {import("./client.js").Link}
+ */
+export function linkTabs(options, name, { onStart, onItems, onCondition }) {
+  const { environment } = options;
+  /** @type {Session | null} */
+  let session = null;
+  let isHidden = false;
+
+  return {
+    start() {
+      session = begin();
+      onStart();
+    },
+    stop() {
+      session?.end();
+      session = null;
+    },
+    want: (wants) => session?.tell({ kind: "want", tab: session.tab, wants }),
+    drop: (keys) => session?.tell({ kind: "drop", tab: session.tab, keys }),
+    setHidden(hidden) {
+      isHidden = hidden;
+      session?.tell({ kind: "hidden", tab: session.tab, hidden });
+    },
+  };
+
+  /**
+   * From start to stop. A tab that returns is a new one to the others.
+   * @typedef {{ tab: string, tell(note: Note): void, end(): void }} Session
+   * @returns {Session}
+   */
+  function begin() {
+    const tab = `${environment.now()}-${environment.random()}`;
+    const locks = /** @type {import("./environment.js").LocksLike} */ (
+      environment.locks
+    );
+    const broadcast = /** @type {NonNullable<typeof environment.openBroadcast>} */ (
+      environment.openBroadcast
+    )(name);
+    const controller = new environment.AbortController();
+    /** @type {Wire | null} */
+    let wire = null;
+    /** @type {Set<string>} */
+    const known = new Set([tab]);
+    /** Ends the locks that are held. @type {() => void} */
+    let release = () => {};
+    const ended = new Promise((resolve) => {
+      release = () => resolve(undefined);
+    });
+    /** @type {import("./connection.js").Condition | null} */
+    let condition = null;
+
+    broadcast.onmessage = ({ data }) => heard(data);
+    hold(`${name}:${tab}`, () => ended);
+    hold(name, lead);
+    return { tab, tell, end };
+
+    /**
+     * @param {string} lock
+     * @param {() => Promise<any>} fn
+     */
+    function hold(lock, fn) {
+      // Refused where a page has no storage of its own; aborted at the end.
+      locks.request(lock, { signal: controller.signal }, fn).catch(() => {
+        if (!controller.signal.aborted && lock === name) void lead();
+      });
+    }
+
+    function end() {
+      wire?.stop();
+      wire = null;
+      broadcast.onmessage = null;
+      broadcast.close();
+      controller.abort();
+      release();
+    }
+
+    function lead() {
+      if (controller.signal.aborted) return ended;
+      wire = createWire({
+        ...options,
+        onItems(items) {
+          post({ kind: "items", items });
+          onItems(items);
+        },
+        onCondition(next) {
+          condition = next;
+          post({ kind: "condition", condition });
+          onCondition(next);
+        },
+      });
+      wire.start();
+      post({ kind: "lead" });
+      introduce();
+      return ended;
+    }
+
+    function introduce() {
+      tell({ kind: "hidden", tab, hidden: isHidden });
+      onStart();
+    }
+
+    /** To the leader, who may be this one. @param {Note} note */
+    function tell(note) {
+      if (wire) obey(wire, note);
+      else post(note);
+    }
+
+    /** @param {Note} note */
+    function post(note) {
+      broadcast.postMessage(note);
+    }
+
+    /** @param {Note} note */
+    function heard(note) {
+      if (wire) obey(wire, note);
+      else if (note.kind === "lead") introduce();
+      else if (note.kind === "items") onItems(note.items);
+      else if (note.kind === "condition") onCondition(note.condition);
+    }
+
+    /**
+     * @param {Wire} leading
+     * @param {Note} note
+     */
+    function obey(leading, note) {
+      if (!("tab" in note)) return;
+      if (!known.has(note.tab)) meet(leading, note.tab);
+      if (note.kind === "want") leading.want(note.tab, note.wants);
+      else if (note.kind === "drop") leading.drop(note.tab, note.keys);
+      else leading.setHidden(note.tab, note.hidden);
+    }
+
+    /**
+     * @param {Wire} leading
+     * @param {string} other
+     */
+    function meet(leading, other) {
+      known.add(other);
+      if (condition) post({ kind: "condition", condition });
+      hold(`${name}:${other}`, async () => leading.dropReader(other));
+    }
+  }
+}
