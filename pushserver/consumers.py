@@ -10,6 +10,7 @@ import asyncio
 import random
 from contextlib import suppress
 from dataclasses import asdict
+from functools import lru_cache
 from typing import ClassVar
 from urllib.parse import parse_qs
 
@@ -22,7 +23,7 @@ from pushserver.conf import get_config
 from pushserver.endpoints import Headers, Receive, Reply, Scope, Send
 from pushserver.exceptions import StoreUnavailable
 from pushserver.locations import Location
-from pushserver.messages import Cursor, read_cursor
+from pushserver.messages import Cursor, Message, read_cursor
 from pushserver.names import validate_channel_id
 from pushserver.reach import serve_here
 from pushserver.requests import (
@@ -59,13 +60,15 @@ class LocationConsumer(AsyncHttpConsumer):
         self.scope = scope
         self.headers = endpoints.headers_of(scope)
         self.base_send = endpoints.Outgoing(send, self.complete)
-        with suppress(endpoints.ClientGone):
+        try:
             answer = await self._answer(receive)
             if answer is not None:
                 await endpoints.reply(self.base_send, *answer)
+        except endpoints.ClientGone:
+            pass
 
     async def _answer(self, receive: Receive) -> Reply | None:
-        """Return the answer, None when there is nobody to answer any more."""
+        """Return the answer, None when it is sent or there is nobody any more."""
         try:
             if self.scope["method"] not in self.methods:
                 return endpoints.not_allowed(self.methods)
@@ -79,7 +82,7 @@ class LocationConsumer(AsyncHttpConsumer):
             return endpoints.reply_to(error)
 
     async def serve(self, key: tuple[str, str], receive: Receive) -> Reply | None:
-        """Return the answer to a request for this channel."""
+        """Return the answer to a request for this channel, None if it is sent."""
         raise NotImplementedError
 
     def complete(self, headers: Headers) -> Headers:
@@ -141,70 +144,62 @@ class SubscriberConsumer(LocationConsumer):
                 outcome = await self._hold(subscription.waiter, receive, signals)
                 if outcome is None:
                     return None
-            return self._reply(outcome or Ending.DEADLINE, subscription)
+        if not isinstance(outcome, Delivery):
+            return self._ended(outcome or Ending.DEADLINE, subscription)
+        message = outcome.messages[0]
+        headers = [*_delivered(message, gap=outcome.gap), *self._shared()]
+        await self.base_send.answer(200, headers, message.body)
+        return None
 
     async def _hold(
         self, waiter: Waiter, receive: Receive, signals: PollSignals | None
     ) -> Outcome | None:
-        if signals is not None:
-            signals.subscribe()
         share = random.uniform(_DEADLINE_FROM, 1)
+        timeout = self.location.poll_timeout * share
+        if signals is None:
+            return await endpoints.wait(waiter, receive, timeout)
+        signals.subscribe()
         try:
-            return await endpoints.wait(
-                waiter, receive, self.location.poll_timeout * share
-            )
+            return await endpoints.wait(waiter, receive, timeout)
         finally:
-            if signals is not None:
-                signals.unsubscribe()
+            signals.unsubscribe()
 
     def _cursor(self) -> Cursor | None:
-        text = {
-            name: value.decode("latin-1")
-            for name in (b"if-none-match", b"if-modified-since", b"last-event-id")
-            if (value := self.headers.get(name))
-        }
+        headers = self.headers
+        if tag := headers.get(b"if-none-match"):  # all that our own clients send
+            date = headers.get(b"if-modified-since", b"")
+            return read_cursor(
+                if_none_match=tag.decode("latin-1"),
+                if_modified_since=date.decode("latin-1"),
+            )
         query = self.scope.get("query_string", b"")
         asked = parse_qs(query.decode("latin-1")) if query else {}
         return read_cursor(
-            if_none_match=text.get(b"if-none-match"),
-            if_modified_since=text.get(b"if-modified-since"),
+            if_modified_since=headers.get(b"if-modified-since", b"").decode("latin-1"),
             others=(
-                text.get(b"last-event-id"),
+                headers.get(b"last-event-id", b"").decode("latin-1"),
                 *(asked.get(name, [None])[0] for name in _CURSOR_PARAMETERS),
             ),
         )
 
-    def _reply(self, outcome: Outcome, subscription: Subscription) -> Reply:
-        if isinstance(outcome, Delivery):
-            message = outcome.messages[0]
-            headers = self._position(message.id, gap=outcome.gap)
-            if message.content_type is not None:
-                headers.append((b"content-type", message.content_type.encode()))
-            return 200, headers, message.body
-        if outcome is Ending.DEADLINE:
-            return 304, self._position(subscription.position, gap=subscription.gap), b""
-        return endpoints.reply_at(outcome)
-
-    def _position(self, cursor: Cursor, *, gap: bool) -> Headers:
-        etag = cursor.etag.encode()
-        headers = [
-            (b"etag", etag),
-            (b"last-modified", cursor.last_modified.encode()),
-            # The clients of the predecessor read the tag here where a browser hides
-            # the header itself.
-            (b"cache-control", b"no-store, etag=" + etag),
-        ]
-        if gap:
-            headers.append((b"x-push-gap", b"1"))
-        return headers
+    def _ended(self, ending: Ending, subscription: Subscription) -> Reply:
+        if ending is Ending.DEADLINE:
+            position = _position(subscription.position, gap=subscription.gap)
+            return 304, [*position], b""
+        return endpoints.reply_at(ending)
 
     def complete(self, headers: Headers) -> Headers:
         headers = super().complete(headers)
-        headers.append((b"vary", _VARY + cors.vary(self.location)))
+        vary, *permission = self._shared()
+        headers.append(vary)
         # A middleware that answers may have an opinion of its own.
         if not any(name.lower().startswith(b"access-control-") for name, _ in headers):
-            headers += self._permission()
+            headers += permission
         return headers
+
+    def _shared(self) -> Headers:
+        """Return the Vary of every answer, and what lets other sites read it."""
+        return [(b"vary", _VARY + cors.vary(self.location)), *self._permission()]
 
     def _permission(self) -> Headers:
         return cors.permission(self.location, self.headers.get(b"origin", b""))
@@ -214,6 +209,30 @@ class SubscriberConsumer(LocationConsumer):
         if permission := self._permission():
             headers += [*permission, *cors.PREFLIGHT]
         return 204, headers, b""
+
+
+@lru_cache(maxsize=1024)
+def _position(cursor: Cursor, *, gap: bool) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers that tell a reader where it is, the same for all of them."""
+    etag = cursor.etag.encode()
+    headers = (
+        (b"etag", etag),
+        (b"last-modified", cursor.last_modified.encode()),
+        # The clients of the predecessor read the tag here where a browser hides
+        # the header itself.
+        (b"cache-control", b"no-store, etag=" + etag),
+    )
+    return (*headers, (b"x-push-gap", b"1")) if gap else headers
+
+
+def _delivered(message: Message, *, gap: bool) -> Headers:
+    headers = [
+        *_position(message.id, gap=gap),
+        (b"content-length", b"%d" % len(message.body)),
+    ]
+    if message.content_type is not None:
+        headers.append((b"content-type", message.content_type.encode()))
+    return headers
 
 
 class PublisherConsumer(LocationConsumer):

@@ -75,8 +75,7 @@ class Hub:
         membership = self._members.get(key)
         if membership is None:
             membership = self._members[key] = Membership(key, on_wakeup)
-        membership.readers += 1
-        membership.requested_at = self.loop.time()
+        membership.enter(self.loop.time())
         return membership
 
     async def join(self, membership: Membership) -> None:

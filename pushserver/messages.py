@@ -32,9 +32,9 @@ OWN_EVENTS = "pushserver."
 
 _ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 # W/ as caches weaken it, quotes, and the suffix that a compressing proxy adds, inside
-# the quotes (Apache, Jetty) or outside (older Apache).
+# the quotes (Apache, Jetty) or outside (older Apache). An id has at most 41 characters.
 _SUFFIX = r"(?:-?[-;](?:gzip|br|zstd|deflate))?"
-_TAG = re.compile(rf'(?:W/)?("?)([^"]*?){_SUFFIX}\1{_SUFFIX}')
+_TAG = re.compile(rf'(?:W/)?("?)([^"]{{0,41}}?){_SUFFIX}\1{_SUFFIX}')
 _CONTENT_TYPE = re.compile(r"[\x20-\x7e\t]{0,255}")
 
 
@@ -47,7 +47,10 @@ class Cursor(NamedTuple):
     def __str__(self) -> str:
         return f"{self.milliseconds}-{self.sequence}"
 
+    # All readers of a channel come back with the same few. What is no cursor may be
+    # long, and is not remembered.
     @classmethod
+    @lru_cache(maxsize=1024)
     def parse(cls, text: str) -> "Cursor":
         """Read ``<milliseconds>-<n>``; a bare ``0`` is the start.
 
@@ -59,9 +62,7 @@ class Cursor(NamedTuple):
             cursor = cls(int(match[1]), int(match[2]))
             if max(cursor) <= MAX_SEQUENCE:
                 return cursor
-        raise InvalidCursor(
-            f"{text[:60]!r} is no cursor; accepted: <milliseconds>-<number>, or 0."
-        )
+        raise _no_cursor(text)
 
     @classmethod
     def before_second(cls, seconds: int) -> "Cursor":
@@ -151,8 +152,7 @@ def read_cursor(
     value counts as absent. Protocol, "Cursor". Raises InvalidCursor.
     """
     if if_none_match:
-        match = _TAG.fullmatch(if_none_match.strip())
-        tag = match[2] if match else if_none_match
+        tag = _undress(if_none_match.strip())
         if tag.isascii() and tag.isdigit() and if_modified_since:
             # As the clients of the predecessor start: number 0 of 1970.
             return _after_second(_seconds(if_modified_since), tag)
@@ -163,6 +163,20 @@ def read_cursor(
         if text:
             return Cursor.parse(text)
     return None
+
+
+@lru_cache(maxsize=1024)
+def _undress(tag: str) -> str:
+    """Return what a tag is about. Raises InvalidCursor for what is too long."""
+    if match := _TAG.fullmatch(tag):
+        return match[2]
+    raise _no_cursor(tag)
+
+
+def _no_cursor(text: str) -> InvalidCursor:
+    return InvalidCursor(
+        f"{text[:60]!r} is no cursor; accepted: <milliseconds>-<number>, or 0."
+    )
 
 
 def _after_second(seconds: int, number: str) -> Cursor:

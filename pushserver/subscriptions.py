@@ -64,7 +64,7 @@ class Subscriptions:
         To be paired with ``hub.leave``.
         """
         if live := self._live.get(key):
-            self.hub.enter(key, live.refresh_soon)
+            live.membership.enter(self.hub.loop.time())
             return live
         store, config = get_store(key[0]), self.config.stores[key[0]]
         tail = Tail(
@@ -118,6 +118,7 @@ class Subscription:
         # Like the position, and never below what is forgotten.
         self._seen = START if cursor is None else max(cursor, _BACK_AT_START)
         self._gap = False
+        self._resync = subscriptions.config.resync
         self._live: LiveChannel
 
     def __enter__(self) -> Self:
@@ -150,27 +151,42 @@ class Subscription:
         Then, with ``wait``, it is parked and ``waiter`` ends with the outcome. A
         reader that may not wait gets the Ending at once. Raises StoreUnavailable.
         """
-        config = self._subscriptions.config
-        try:
-            # The layer and the store together may take as long as one of them.
-            async with asyncio.timeout(config.redis_timeout):
-                return await self._begin(wait=wait)
-        except TimeoutError as error:
-            raise StoreUnavailable("The store did not answer in time.") from error
+        messages = self._at_once()
+        if messages is None:
+            config = self._subscriptions.config
+            try:
+                # The layer and the store together may take as long as one of them.
+                async with asyncio.timeout(config.redis_timeout):
+                    return await self._begin(wait=wait)
+            except TimeoutError as error:
+                raise StoreUnavailable("The store did not answer in time.") from error
+        return self._conclude(messages, wait=wait)
+
+    def _at_once(self) -> Sequence[Message] | None:
+        """Return what a steady poll finds, None where somebody has to be asked."""
+        if (
+            self._from_end != "oldest"
+            or self._concurrency != "broadcast"
+            or not self._live.trusted(self._resync)
+            or (found := self._in_tail()) is None
+        ):
+            return None
+        return self._connect(found)
 
     async def _begin(self, *, wait: bool) -> Outcome | None:
         await self._subscriptions.hub.join(self._live.membership)
         messages = await self._from_the_end() or await self._after_seen()
-        if messages:
-            return Delivery(messages, self._gap)
-        if not wait:
-            return None
-        ending = self._park()
+        outcome = self._conclude(messages, wait=wait)
         if self.waiter is not None:
             membership = self._live.membership
             contest = self._subscriptions.contest
             await contest.enter(self._concurrency, membership, self.waiter)
-        return ending
+        return outcome
+
+    def _conclude(self, messages: Sequence[Message], *, wait: bool) -> Outcome | None:
+        if messages:
+            return Delivery(messages, self._gap)
+        return self._park() if wait else None
 
     async def _from_the_end(self) -> Sequence[Message]:
         if self._from_end == "oldest":
@@ -185,7 +201,7 @@ class Subscription:
 
     async def _after_seen(self) -> Sequence[Message]:
         """Return the messages after what was seen; where none, it may be parked."""
-        live, resync = self._live, self._subscriptions.config.resync
+        live, resync = self._live, self._resync
         while True:
             found = self._in_tail()
             if found is not None and not live.trusted(resync):

@@ -72,6 +72,8 @@ class Tail:
 
         ``now`` is in seconds since 1970, for the age of messages.
         """
+        if cursor == self.newest:
+            return ()
         if not self.start <= cursor <= self.newest:
             return None
         found = self._messages[bisect_right(self._messages, cursor, key=_id_of) :]

@@ -116,3 +116,8 @@ class Membership:
         self.leaving = False
         # Something was published from this loop, and its wake-up is still under way.
         self.doubted = False
+
+    def enter(self, now: float) -> None:
+        """Count a reader that comes now."""
+        self.readers += 1
+        self.requested_at = now

@@ -437,6 +437,28 @@ async def test_a_wait_lets_cancellation_through(waiter: Waiter) -> None:
         await task
 
 
+async def test_a_wait_that_has_ended_already_does_not_begin(waiter: Waiter) -> None:
+    """A drain or a conflict may come between the parking and the wait."""
+    waiter.end(Ending.SHUTDOWN)
+    assert await wait(waiter, giving(), 25) is Ending.SHUTDOWN
+
+
+async def test_a_server_may_take_the_waking_for_a_departure(waiter: Waiter) -> None:
+    """Nobody is answered then, and no cancellation is left behind."""
+
+    async def receive() -> dict[str, Any]:
+        try:
+            return await giving()()
+        except asyncio.CancelledError:
+            return GONE
+
+    task = asyncio.create_task(wait(waiter, receive, 25))
+    await until_waiting(waiter)
+    waiter.end(NEWS)
+    assert await task is None
+    assert task.cancelling() == 0
+
+
 async def test_a_message_in_the_turn_of_the_deadline_is_delivered(
     waiter: Waiter,
 ) -> None:
@@ -457,16 +479,12 @@ async def test_a_message_and_a_departure_in_one_turn(
     waiter: Waiter, message_first: bool
 ) -> None:
     """Either end may win; nothing is raised, and no cancellation is left behind."""
-    gone = asyncio.get_running_loop().create_future()
-
-    async def receive() -> Any:
-        return await gone
-
-    task = asyncio.create_task(wait(waiter, receive, 25))
+    events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    task = asyncio.create_task(wait(waiter, events.get, 25))
     await until_waiting(waiter)
     steps: list[Callable[[], None]] = [
         lambda: waiter.end(NEWS),
-        lambda: gone.set_result(GONE),
+        lambda: events.put_nowait(GONE),
     ]
     for step in steps if message_first else reversed(steps):
         step()

@@ -710,6 +710,18 @@ async def test_a_hole_of_waived_storage_is_a_gap_from_the_tail_too():
             assert reader.gap
 
 
+async def test_a_steady_tail_tells_of_ids_that_are_lost():
+    """One between two others was given by a store that has lost it since."""
+    async with serving() as running:
+        [before] = await kept(1)
+        await asyncio.sleep(0.1)
+        [after] = await kept(1)
+        await Reader(running).hear(2, SOON)
+        reader = Reader(running, before.id._replace(sequence=99))
+        assert await reader.hear(1, SOON) == [after]
+        assert reader.gap
+
+
 async def test_a_loss_that_nobody_could_deliver_is_told_once():
     """A held reader whose message was gone before it was read goes on behind it."""
     layer = "tests.faults.DroppingLayer"

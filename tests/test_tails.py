@@ -133,7 +133,7 @@ def test_an_old_message_sends_the_reader_to_the_store():
     assert full.after(position(0), NOW + 60) is None
     assert full.after(position(1), NOW + 60) == [late]
     assert full.after(position(1), NOW + 90) is None
-    assert full.after(late.id, NOW + 1e9) == []
+    assert full.after(late.id, NOW + 1e9) == ()
 
 
 def test_without_an_age_limit_messages_stay():
