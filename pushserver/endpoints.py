@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 
+from pushserver import deadlines
 from pushserver.exceptions import (
     InvalidChannelId,
     InvalidCursor,
@@ -212,7 +213,7 @@ def reply_to(error: Exception) -> Reply:
 async def wait(waiter: Waiter, receive: Receive, timeout: float) -> Outcome | None:
     """Wait for the four ends of a held request, in its own task.
 
-    Returns the outcome, DEADLINE after ``timeout`` seconds, None when the client is
+    Returns the outcome, DEADLINE ``timeout`` seconds later, None when the client is
     gone. Cancellation passes through. ``receive`` is waited for directly, and a
     message cancels that wait as a deadline does: racing a second task makes a bare
     poll on uvicorn dearer by 40 %, and having the waker write the answer makes it
@@ -224,7 +225,7 @@ async def wait(waiter: Waiter, receive: Receive, timeout: float) -> Outcome | No
     assert task is not None  # noqa: S101 (ASGI servers run applications in tasks)
     cancelled_before = task.cancelling()
     wake = waiter.on_end = _Wake(task)
-    timer = task.get_loop().call_later(timeout, wake)
+    due = deadlines.call_in(task.get_loop(), timeout, wake)
     try:
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -234,7 +235,7 @@ async def wait(waiter: Waiter, receive: Receive, timeout: float) -> Outcome | No
             raise
         return waiter.outcome or Ending.DEADLINE
     finally:
-        timer.cancel()
+        due.pop(wake, None)
         # Who still finds it parked would cancel a task that does something else.
         waiter.on_end = None
         if wake.called:

@@ -17,8 +17,8 @@ LONGEST = 300
 # Modules by rank, lowest first. A package's row is good for what is in it.
 RANKS = (
     {
-        *("channel_report", "exceptions", "forks", "messages", "names", "outages"),
-        *("problems", "signals", "sse", "workers"),
+        *("channel_report", "deadlines", "exceptions", "forks", "messages", "names"),
+        *("outages", "problems", "signals", "sse", "workers"),
     },
     {"conf", "locations", "redis_settings", "values"},
     {"cors", "stats", "stores", "tails", "tokens"},

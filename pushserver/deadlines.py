@@ -1,0 +1,44 @@
+"""Many deadlines with few timers: those of one tenth of a second share one.
+
+A timer of its own costs a held request 5 us and four objects, which every garbage
+collection walks; a place in a dictionary costs neither.
+"""
+
+import asyncio
+from collections.abc import Callable
+from math import ceil
+from weakref import WeakKeyDictionary
+
+__all__ = ["GRAIN", "Callback", "Due", "call_in"]
+
+GRAIN = 0.1
+"""The seconds by which a deadline may be late; it is never early."""
+
+Callback = Callable[[], None]
+Due = dict[Callback, None]
+"""What is called at the same time, in the order of its coming."""
+
+_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Due]]
+_by_loop = WeakKeyDictionary()
+
+
+def call_in(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callback) -> Due:
+    """Have the loop call back in so many seconds.
+
+    Returns what to take the callback out of when it is not wanted any more.
+    """
+    slots = _by_loop.get(loop)
+    if slots is None:
+        slots = _by_loop[loop] = {}
+    number = ceil((loop.time() + seconds) / GRAIN)
+    due = slots.get(number)
+    if due is None:
+        due = slots[number] = {}
+        loop.call_at(number * GRAIN, _call, slots, number)
+    due[callback] = None
+    return due
+
+
+def _call(slots: dict[int, Due], number: int) -> None:
+    for callback in list(slots.pop(number)):
+        callback()
