@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.utils.module_loading import import_string
 
 from pushserver import values
 from pushserver.problems import Id, Refused, Section, key
@@ -55,8 +56,13 @@ class RedisSettings:
 
 
 def layer_is_redis(alias: str) -> bool:
-    """Say whether that channel layer is one of channels-redis."""
-    return str(_layer(alias).get("BACKEND", "")).startswith("channels_redis.")
+    """Say whether that channel layer is one of channels-redis, or derives from one."""
+    path = str(_layer(alias).get("BACKEND", ""))
+    try:
+        classes = getattr(import_string(path), "__mro__", ())
+    except ImportError:
+        return False  # Channels says so itself, to whoever asks for the layer
+    return any(cls.__module__.startswith("channels_redis.") for cls in classes)
 
 
 def read_redis(section: Section, layer: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.test import override_settings
 
 from pushserver.conf import StoreConfig, get_config, problems
@@ -54,6 +55,23 @@ def test_a_redis_layer_lends_its_hosts(backend: str, host: Any):
     store = read(layer=layer(host, "redis://other", backend=backend))
     assert store.type == "redis"
     assert store.options["hosts"] == [host, "redis://other"]
+
+
+class OwnLayer(RedisPubSubChannelLayer):
+    """What a project made of a layer of channels-redis."""
+
+
+def test_a_layer_of_the_projects_own():
+    """What derives from a layer of channels-redis lends its hosts as well."""
+    for name in ("OwnLayer", "RedisPubSubChannelLayer"):
+        store = read(layer=layer("redis://a", backend=f"{__name__}.{name}"))
+        assert (store.type, store.options["hosts"]) == ("redis", ["redis://a"])
+
+
+@pytest.mark.parametrize("path", ["no.such.Layer", f"{__name__}.PUBSUB", MEMORY])
+def test_another_layer_lends_nothing(path: str):
+    """Nor does one that is missing, or is no class: Channels will say so."""
+    assert read(layer=layer("redis://a", backend=path)).type == "memory"
 
 
 @pytest.mark.parametrize("config", [{}, {"CONFIG": {}}, {"CONFIG": None}])

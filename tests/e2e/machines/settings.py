@@ -31,7 +31,8 @@ CHANNEL_LAYERS = {
 }
 
 PUSH_SERVER = {
-    "store": {"type": "redis", "url": REDIS, "max_messages": 2000},
+    # Redis, as the layer is, and of its hosts.
+    "store": {"max_messages": 2000},
     "resync": RESYNC,
     "trusted_proxies": LOOPBACK,
     "locations": [
