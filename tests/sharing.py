@@ -157,7 +157,7 @@ def processes(count: int, settings: dict[str, Any]) -> Iterator[list[Process]]:
 
 
 async def _do(what: str, *args: Any, **options: Any) -> Any:
-    from pushserver import publishing, subscriptions
+    from pushserver import publisher, publishing, subscriptions
 
     match what:
         case "ready":
@@ -175,6 +175,12 @@ async def _do(what: str, *args: Any, **options: Any) -> Any:
                 ("default", channel_id), body=body.encode(), max_body=1000
             )
             return published.held
+        case "send":  # as a plain process does, which has no hub
+            return await asyncio.to_thread(_send, *args)
+        case "configure":  # other settings, as if it had been started with them
+            await asyncio.to_thread(publisher.close)
+            _configure(options)
+            return True
         case "info":
             return asdict(await publishing.info(("default", *args)))
         case "exists":
@@ -182,6 +188,28 @@ async def _do(what: str, *args: Any, **options: Any) -> Any:
         case "delete":
             return await publishing.delete(("default", *args))
     raise ValueError(what)
+
+
+def _send(channel_id: str, body: str) -> list[str | None]:
+    """Send once; return accepted, refused or maybe, and the id of the message."""
+    from pushserver import send_message
+    from pushserver.exceptions import StoreUnavailable
+
+    try:
+        sent = send_message(channel_id, body)
+    except StoreUnavailable as error:
+        return ["maybe" if error.maybe_sent else "refused", None]
+    assert sent is not None
+    return ["accepted", sent.id]
+
+
+def _configure(values: dict[str, Any]) -> None:
+    from django.conf import settings
+    from django.core.signals import setting_changed
+
+    for name, value in values.items():
+        setattr(settings, name, value)
+        setting_changed.send(sender=None, setting=name, value=value, enter=True)
 
 
 async def _serve() -> None:
@@ -205,11 +233,10 @@ async def _serve() -> None:
 
 def main() -> None:
     import django
-    from django.conf import settings
 
     django.setup()
-    for name in ("CHANNEL_LAYERS", "PUSH_SERVER"):
-        setattr(settings, name, json.loads(os.environ[name]))
+    names = ("CHANNEL_LAYERS", "PUSH_SERVER")
+    _configure({name: json.loads(os.environ[name]) for name in names})
     asyncio.run(_serve())
 
 
