@@ -11,10 +11,16 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 
 import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.e2e.servers import free_port, wait_until
 
@@ -102,6 +108,64 @@ class RedisServer:
         self.close()
 
 
+class TlsServer(RedisServer):
+    """A Redis over TLS as well; its certificate is vouched for by ``authority``."""
+
+    def __init__(self, *options: str) -> None:
+        self._tls_port = free_port()
+        super().__init__(*options)
+
+    @property
+    def authority(self) -> Path:
+        return self.folder / "certificate.pem"
+
+    @property
+    def url(self) -> str:
+        return f"rediss://127.0.0.1:{self._tls_port}?ssl_ca_certs={self.authority}"
+
+    def config(self) -> list[str]:
+        key = self.folder / "key.pem"
+        if not key.exists():
+            write_certificate(self.authority, key)
+        tls = {
+            "port": self._tls_port,
+            "cert-file": self.authority,
+            "key-file": key,
+            "ca-cert-file": self.authority,
+            "auth-clients": "no",
+        }
+        words = [(f"--tls-{name}", str(value)) for name, value in tls.items()]
+        return [*super().config(), *(word for pair in words for word in pair)]
+
+
+def write_certificate(certificate: Path, key: Path) -> None:
+    """Make a certificate of this machine, signed by itself, good for an hour."""
+    secret = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+    now = datetime.now(UTC)
+    hosts = [x509.IPAddress(ip_address("127.0.0.1"))]
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(secret.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(secret, hashes.SHA256())
+    )
+    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(
+        secret.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
 class Sentinel(RedisServer):
     """A Sentinel that knows one master, as "main"."""
 
@@ -125,16 +189,40 @@ class Sentinel(RedisServer):
         return [str(file), "--sentinel"]
 
 
+class ClusterNode(RedisServer):
+    """A Redis that is to be a node of a cluster."""
+
+    def __init__(self, *options: str) -> None:
+        # Not free_port() + 10000, which is often no port.
+        bus = ("--cluster-port", str(free_port()), "--cluster-node-timeout", "1000")
+        super().__init__("--cluster-enabled", "yes", *bus, *options)
+
+    def replicate(self, master: "ClusterNode", *others: "ClusterNode") -> None:
+        """Be ready to take over when that master dies, and be known to the others."""
+        name = master.command("CLUSTER", "MYID")
+        for node in (master, *others):
+            bus = node.options[node.options.index("--cluster-port") + 1]
+            self.command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+
+        def replicates() -> bool:
+            with contextlib.suppress(redis.ResponseError):  # it has not met it yet
+                return bool(self.command("CLUSTER", "REPLICATE", name))
+            return False
+
+        def known() -> bool:
+            replicas = [node.command("CLUSTER", "REPLICAS", name) for node in others]
+            linked = self.command("INFO", "replication")["master_link_status"] == "up"
+            return all(replicas) and linked
+
+        wait_until(replicates, what="a master to replicate")
+        wait_until(known, what="a replica that all know")
+
+
 @contextlib.contextmanager
-def cluster() -> Iterator[list[RedisServer]]:
+def cluster() -> Iterator[list[ClusterNode]]:
     """Three masters that share the slots of a cluster."""
     with contextlib.ExitStack() as stack:
-        nodes = []
-        for _ in range(3):
-            # Not free_port() + 10000, which is often no port.
-            bus = ("--cluster-port", str(free_port()), "--cluster-node-timeout", "2000")
-            node = RedisServer("--cluster-enabled", "yes", *bus)
-            nodes.append(stack.enter_context(node))
+        nodes = [stack.enter_context(ClusterNode()) for _ in range(3)]
         addresses = [f"127.0.0.1:{node.port}" for node in nodes]
         subprocess.run(
             ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"],

@@ -23,10 +23,10 @@ from pushserver.exceptions import StoreUnavailable
 from pushserver.messages import Cursor
 from pushserver.names import group_name
 from pushserver.waiters import Delivery
-from tests.redis_server import PERSISTENTLY, RedisServer, eventually
+from tests.redis_server import PERSISTENTLY, RedisServer, TlsServer, eventually
 from tests.sharing import CORE, PUBSUB, Process, Reader, processes, settings
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.real_time, pytest.mark.once]
 
 BOTH = pytest.mark.parametrize("backend", ["Core", "PubSub"])
 NEVER = 600.0  # seconds of resync: nothing is found by verification
@@ -269,6 +269,14 @@ async def test_an_idle_layer_is_no_outage(
         for hub in hubs:
             await hub.close()
     assert caplog.messages == []
+
+
+@BOTH
+async def test_over_tls(plain, backend):
+    """Layer and store, in either direction."""
+    with TlsServer() as server:
+        async with project(plain, server, backend, resync=NEVER) as here:
+            assert await here.delivered("news", within=AT_ONCE)
 
 
 # As it may be

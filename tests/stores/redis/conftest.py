@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.redis_server import RedisServer, cluster
+from tests.redis_server import ClusterNode, RedisServer, cluster
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,7 @@ def other_server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def nodes() -> Iterator[list[RedisServer]]:
+def nodes() -> Iterator[list[ClusterNode]]:
     """The three nodes of a cluster."""
     with cluster() as three:
         yield three

@@ -12,7 +12,15 @@ from pushserver.messages import START
 from pushserver.stores.redis.cluster import ClusterConnection
 from pushserver.stores.redis.scripts import Script
 from pushserver.stores.redis.store import RedisStore
-from tests.redis_server import Proxy, RedisServer, answering, cluster, turn
+from tests.redis_server import (
+    ClusterNode,
+    Proxy,
+    RedisServer,
+    answering,
+    cluster,
+    eventually,
+    turn,
+)
 
 pytestmark = pytest.mark.real_time
 
@@ -134,6 +142,42 @@ async def test_nodes_that_name_one_another():
         with pytest.raises(StoreUnavailable, match="name one another"):
             await connection.call(WHERE, ["k"], [1])
         await connection.close()
+
+
+async def test_a_replica_takes_over():
+    """After a master has died its channels go on, with all that they had."""
+    with cluster() as nodes, ClusterNode() as replica:
+        replica.replicate(*nodes)
+        store = connect(nodes[0], nodes[1], redis_timeout=1)
+        before = await append_everywhere(store)
+        assert not [result for result in before if isinstance(result, Exception)]
+        assert nodes[0].command("WAIT", 1, 5000) == 1
+        nodes[0].kill()
+        sent: dict[int, Any] = {}
+
+        async def all_accepted() -> bool:
+            for number, result in enumerate(await append_everywhere(store)):
+                if isinstance(result, Exception):
+                    assert isinstance(result, StoreUnavailable)
+                    assert not result.maybe_sent
+                else:
+                    sent.setdefault(number, result)
+            return len(sent) == len(before)
+
+        async def all_kept() -> bool:
+            for number, message in enumerate(before):
+                try:
+                    history = await store.read(f"{number}", after=START)
+                except StoreUnavailable:
+                    return False  # they do not all agree yet
+                assert history.messages[:2] == (message, sent[number])
+                assert sent[number].previous == message.id
+            return True
+
+        await eventually(all_accepted, deadline=20)
+        await eventually(all_kept)
+        assert replica.command("ROLE")[0] == b"master"
+        await store.close()
 
 
 async def test_a_node_that_is_gone():

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from tests.redis_server import (
     Proxy,
     RedisServer,
     Sentinel,
+    TlsServer,
     answering,
     eventually,
     turn,
@@ -575,6 +577,31 @@ async def test_every_form_of_host(server: RedisServer):
     store = connect(server, key_prefix=prefix)
     assert await bodies(store) == [b"%d" % number for number in range(len(forms))]
     await store.close()
+
+
+async def test_tls():
+    """In each form of host, with the certificate checked: a server that it does not
+    vouch for gets nothing."""
+    with TlsServer() as server:
+        address, _, _ = server.url.partition("?")
+        given = {"address": address, "ssl_ca_certs": str(server.authority)}
+        prefix = uuid4().hex
+        for host in ({"address": server.url}, given):
+            store = connect(host, key_prefix=prefix)
+            await asyncio.gather(*(store.append("a", body=b"x") for _ in range(20)))
+            server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await eventually(partial(_works, store))
+            await store.close()
+        store = connect(server, key_prefix=prefix)  # the same messages without TLS
+        assert (await bodies(store)).count(b"x") == 40
+        await store.close()
+        with raises(maybe_sent=False, match="CERTIFICATE_VERIFY_FAILED|certificate"):
+            await connect({"address": address}).append("a", body=b"x")
+        plain = {
+            "address": server.url.replace(address, f"rediss://127.0.0.1:{server.port}")
+        }
+        with raises(maybe_sent=False, match="Redis does not answer"):
+            await connect(plain, timeout=0.5).append("a", body=b"x")
 
 
 async def test_a_sentinel_names_the_master(own_server: RedisServer):
