@@ -232,8 +232,7 @@ class LiveChannel:
         for waiter in self.membership.waiters:
             if waiter.seen <= reached:
                 connected = head.position.level <= waiter.seen <= head.newest
-                waiter.gap = waiter.gap or not connected
-                waiter.seen = head.newest
+                waiter.move(head.newest, lost=not connected)
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

@@ -36,6 +36,15 @@ _ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 _SUFFIX = r"(?:-?[-;](?:gzip|br|zstd|deflate))?"
 _TAG = re.compile(rf'(?:W/)?("?)([^"]{{0,41}}?){_SUFFIX}\1{_SUFFIX}')
 _CONTENT_TYPE = re.compile(r"[\x20-\x7e\t]{0,255}")
+_JSON = re.compile(r"(?:application|text)/(?:[^;\s]*\+)?json\s*(?:;|$)", re.IGNORECASE)
+# What a curl user sends without saying what it is (-d) is text to read, too.
+_TEXT = re.compile(
+    r"text/|application/(?:(?:[^;\s]*\+)?(?:json|xml)|(?:java|ecma)script"
+    r"|x-www-form-urlencoded)\s*(?:;|$)",
+    re.IGNORECASE,
+)
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]+)", re.IGNORECASE)
+_UTF8 = ("utf-8", "utf8", "us-ascii")
 
 
 class Cursor(NamedTuple):
@@ -132,6 +141,28 @@ class Message:
                 f"{self.event[:60]!r} is no event name; accepted: 1 to 255 printable "
                 f"characters, not beginning with {OWN_EVENTS!r}."
             )
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the content type says that the body is JSON."""
+        return self.content_type is not None and bool(_JSON.match(self.content_type))
+
+    @property
+    def text(self) -> str | None:
+        """The body as text; None where it is binary, by content type or by bytes.
+
+        Without a content type the bytes decide.
+        """
+        if self.content_type is not None:
+            charset = _CHARSET.search(self.content_type)
+            if not _TEXT.match(self.content_type) or (
+                charset and charset[1].lower() not in _UTF8
+            ):
+                return None
+        try:
+            return self.body.decode()
+        except UnicodeDecodeError:
+            return None
 
 
 def _is_event_name(text: str) -> bool:

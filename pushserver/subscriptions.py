@@ -265,9 +265,12 @@ class Subscription:
             return Ending.CONFLICT
         if self._concurrency == "last":
             waiters.end_all(Ending.CONFLICT)
-        self.waiter = Waiter(max(self._seen, self._live.tail.newest), gap=self._gap)
+        self.waiter = self._new_waiter(max(self._seen, self._live.tail.newest))
         waiters.park(self.waiter)
         return None
+
+    def _new_waiter(self, seen: Cursor) -> Waiter:
+        return Waiter(seen, gap=self._gap)
 
 
 _by_loop: dict[asyncio.AbstractEventLoop, Subscriptions] = {}

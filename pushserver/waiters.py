@@ -8,7 +8,17 @@ from enum import Enum, auto
 from pushserver.messages import Cursor, Message
 from pushserver.names import group_name
 
-__all__ = ["Delivery", "Ending", "Key", "Membership", "Outcome", "Waiter", "Waiters"]
+__all__ = [
+    "Delivery",
+    "Ending",
+    "Follower",
+    "Key",
+    "Membership",
+    "News",
+    "Outcome",
+    "Waiter",
+    "Waiters",
+]
 
 Key = tuple[str, str]
 """What names a channel within a process: its store's alias and its id."""
@@ -33,6 +43,9 @@ class Delivery:
 
 Outcome = Delivery | Ending
 
+News = Callable[[Outcome | None], None]
+"""Called with what a follower is told; None: it has lost something, and shall look."""
+
 
 class Waiter:
     """What is parked for one held request. It ends once; the first end counts.
@@ -56,6 +69,42 @@ class Waiter:
             self.outcome = outcome
             if self.on_end is not None:
                 self.on_end()
+
+    def move(self, newest: Cursor, *, lost: bool) -> None:
+        """Go on from another id without its message, which was ``lost`` or none."""
+        self.gap = self.gap or lost
+        self.seen = newest
+
+
+class Follower(Waiter):
+    """What stays parked for a stream: deliveries pass by it, until it ends.
+
+    ``on_news`` is called like ``on_end``, and so often as something comes.
+    """
+
+    __slots__ = ("_on_news", "_waiters")
+
+    def __init__(self, seen: Cursor, waiters: "Waiters", on_news: News) -> None:
+        super().__init__(seen, gap=False)
+        self._waiters = waiters
+        self._on_news = on_news
+
+    def end(self, outcome: Outcome) -> None:
+        if self.outcome is not None:
+            return
+        if isinstance(outcome, Delivery):
+            self.seen = outcome.messages[-1].id
+            self.gap = outcome.gap
+            # In the same step of the loop in which it was taken out.
+            self._waiters.park(self)
+        else:
+            self.outcome = outcome
+        self._on_news(outcome)
+
+    def move(self, newest: Cursor, *, lost: bool) -> None:
+        super().move(newest, lost=lost)
+        if self.gap:
+            self._on_news(None)
 
 
 class Waiters:

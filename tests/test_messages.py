@@ -228,3 +228,28 @@ def test_whatever_a_client_sends_is_a_cursor_or_refused(
     except InvalidCursor:
         return
     assert read is None or START <= read <= Cursor(MAX_SEQUENCE, MAX_SEQUENCE)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "is_text", "is_json"),
+    [
+        (None, True, False),
+        ("text/plain", True, False),
+        ('TEXT/HTML; Charset="UTF-8"', True, False),
+        ("application/json", True, True),
+        ("text/json;x=y", True, True),
+        ("application/problem+json", True, True),
+        ("image/svg+xml", False, False),
+        ("application/xml", True, False),
+        ("text/plain; charset=latin1", False, False),
+        ("application/octet-stream", False, False),
+    ],
+)
+def test_what_is_text_and_what_is_json(
+    content_type: str | None, is_text: bool, is_json: bool
+):
+    """By the content type, as long as the bytes are UTF-8."""
+    message = Message(id=START, previous=START, body=b"1", content_type=content_type)
+    assert (message.text, message.is_json) == ("1" if is_text else None, is_json)
+    binary = Message(id=START, previous=START, body=b"\xff", content_type=content_type)
+    assert binary.text is None

@@ -1,5 +1,5 @@
 from pushserver.messages import START, Cursor, Message
-from pushserver.waiters import Delivery, Ending, Waiter, Waiters
+from pushserver.waiters import Delivery, Ending, Follower, Outcome, Waiter, Waiters
 
 DELIVERY = Delivery([Message(id=Cursor(1, 0), previous=START, body=b"x")])
 
@@ -60,3 +60,31 @@ def test_whoever_parks_during_a_fan_out_is_not_part_of_it():
     waiters.end_all(Ending.CONFLICT)
     assert next_one.outcome is None
     assert list(waiters) == [next_one]
+
+
+def test_a_follower_stays_parked_until_it_ends():
+    """Deliveries pass by it, also in the middle of a fan-out; an end counts once."""
+    waiters = Waiters()
+    told: list[Outcome | None] = []
+    follower = Follower(START, waiters, told.append)
+    waiters.park(follower)
+    waiters.end_all(DELIVERY)
+    assert (len(waiters), follower.seen) == (1, DELIVERY.messages[-1].id)
+    waiters.end_all(Ending.DELETED)
+    follower.end(Ending.SHUTDOWN)
+    follower.end(DELIVERY)
+    assert len(waiters) == 0
+    assert told == [DELIVERY, Ending.DELETED]
+
+
+def test_a_follower_is_told_to_look_when_it_has_lost_something():
+    """And only then; a poll hears of it when it ends."""
+    told: list[Outcome | None] = []
+    follower = Follower(START, Waiters(), told.append)
+    follower.move(Cursor(1, 0), lost=False)
+    assert (follower.seen, told) == (Cursor(1, 0), [])
+    follower.move(Cursor(2, 0), lost=True)
+    assert (follower.gap, told) == (True, [None])
+    held = waiter()
+    held.move(Cursor(2, 0), lost=True)
+    assert (held.seen, held.gap) == (Cursor(2, 0), True)

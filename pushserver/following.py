@@ -1,0 +1,99 @@
+"""The continuing form of a subscription: the same algorithm, over and over.
+
+The theory. A follower is parked once, after its first read, and stays so until it
+ends: it counts as held, and a delivery passes by it in the middle of the fan-out.
+Beside what it was told it has a position, the last message that its client was
+given. A reader that is busy ignores what it is told, and later reads on from there:
+it holds a cursor, never a backlog. Nothing is missed, because whoever looks and finds
+nothing after its position is parked at the newest id of the tail already.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal
+
+from pushserver.exceptions import StoreUnavailable
+from pushserver.messages import Cursor, Message
+from pushserver.subscriptions import Subscription, Subscriptions
+from pushserver.waiters import Delivery, Follower, Key, News, Outcome
+
+__all__ = ["Following"]
+
+
+class Following(Subscription):
+    """One reader's stream of messages that goes on. Use it in a ``with``.
+
+    ``on_news`` is called in the event loop with what comes: a Delivery that follows
+    on all that ``next`` had found, an Ending, or None where the reader has to look.
+    It is called in the middle of a fan-out, and must neither raise nor wait.
+    """
+
+    def __init__(
+        self,
+        subscriptions: Subscriptions,
+        key: Key,
+        cursor: Cursor | None,
+        *,
+        on_news: News,
+        first_message: Literal["oldest", "newest"] | int = "oldest",
+        concurrency: Literal["broadcast", "last", "first"] = "broadcast",
+    ) -> None:
+        super().__init__(
+            subscriptions,
+            key,
+            cursor,
+            first_message=first_message,
+            concurrency=concurrency,
+        )
+        self._on_news = on_news
+
+    @property
+    def begun(self) -> bool:
+        """Whether the first ``next`` has found out where the reader stands."""
+        return self.waiter is not None
+
+    async def next(self) -> Outcome | None:
+        """Return what comes after the position, None when that is all for now.
+
+        ``advance`` says how much of it was given to the client. Once there is an
+        Ending, it is returned for ever. Raises StoreUnavailable.
+        """
+        if self.waiter is None:
+            return await self.begin()
+        messages = self._in_tail()
+        if messages is not None:
+            messages = self._connect(messages)
+        else:
+            try:
+                async with asyncio.timeout(self._subscriptions.config.redis_timeout):
+                    messages = await self._after_seen()
+            except TimeoutError as error:
+                raise StoreUnavailable("The store did not answer in time.") from error
+        if self.waiter.outcome is not None:
+            return self.waiter.outcome
+        return Delivery(messages, self.gap) if messages else None
+
+    def advance(self, message: Message) -> None:
+        """Go on after this message: the client was given it, and told of a loss."""
+        self._seen = self._position = message.id
+        self._gap = False
+        if self.waiter is not None:
+            self.waiter.gap = False
+
+    def admit(self) -> None:
+        """Take note that the client was told its position, and of a loss."""
+        self._position = self.position
+        self._gap = False
+        if self.waiter is not None:
+            self.waiter.gap = False
+
+    def _conclude(self, messages: Sequence[Message], *, wait: bool) -> Outcome | None:
+        if messages and self._position >= messages[0].id:
+            # So many from the end: the reader stands before them.
+            self._seen = self._position = messages[0].previous
+        if (ending := self._park()) is not None:
+            return ending
+        return Delivery(messages, self._gap) if messages else None
+
+    def _new_waiter(self, seen: Cursor) -> Follower:
+        return Follower(seen, self._live.membership.waiters, self._on_news)
