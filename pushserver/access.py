@@ -20,7 +20,12 @@ from pushserver.locations import Location
 from pushserver.tokens import verify_publish
 from pushserver.values import Network
 
-__all__ = ["check_host", "check_publisher_address", "check_publisher_token"]
+__all__ = [
+    "check_host",
+    "check_origin",
+    "check_publisher_address",
+    "check_publisher_token",
+]
 
 Address = IPv4Address | IPv6Address
 
@@ -33,27 +38,46 @@ _FOR = re.compile(r"(?:^|;)\s*for\s*=([^;]*)", re.IGNORECASE)
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
-def check_host(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
-    """Raise DisallowedHost where Django would: ALLOWED_HOSTS hold on push URLs."""
+def check_host(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> str:
+    """Return the host that was asked for, as Django sees it.
+
+    Raises DisallowedHost where Django would: ALLOWED_HOSTS hold on push URLs.
+    """
     host, port = scope.get("server") or ("unknown", 0)
-    _check_host(host, port, *map(headers.get, _HOST_HEADERS))
+    return _check_host(host, port, *map(headers.get, _HOST_HEADERS))
 
 
 # A page's polls repeat themselves, and Django's rules take 37 us. What is refused is
 # not remembered: names that somebody makes up would push out the good ones.
 @lru_cache(maxsize=1024)
-def _check_host(server: str, port: int | None, *values: bytes | None) -> None:
+def _check_host(server: str, port: int | None, *values: bytes | None) -> str:
     request = HttpRequest()
     request.META = {"SERVER_NAME": server, "SERVER_PORT": str(port)}
     for key, value in zip(_HOST_HEADERS.values(), values, strict=True):
         if value:  # granian adds an empty Host where there is none
             request.META[key] = value.decode("latin-1")
-    request.get_host()
+    return request.get_host()
 
 
 @receiver(setting_changed, dispatch_uid="pushserver.access")
 def _forget_hosts(**kwargs: Any) -> None:
     _check_host.cache_clear()
+
+
+def check_origin(
+    scope: Mapping[str, Any], headers: Mapping[bytes, bytes], location: Location
+) -> None:
+    """Raise PermissionDenied for a page that may not open a WebSocket here.
+
+    Browsers ask nobody first, as they do for other requests across sites. A page of
+    the same host may, one that ``allow_origin`` has, and what is no page.
+    """
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    host = check_host(scope, headers)
+    if not origin or origin in location.allow_origin or "*" in location.allow_origin:
+        return
+    if origin.partition("://")[2].lower() != host.lower():
+        raise PermissionDenied("Pages of this origin may not listen here.")
 
 
 def check_publisher_token(

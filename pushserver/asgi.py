@@ -16,7 +16,7 @@ from pushserver.conf import get_config
 from pushserver.endpoints import Receive, Scope, Send, line, reply
 from pushserver.reach import serve_here
 from pushserver.requests import settled
-from pushserver.routing import resolve
+from pushserver.routing import resolve, resolve_socket
 
 __all__ = ["PushApplication", "push_application"]
 
@@ -51,6 +51,9 @@ class PushApplication:
         if scope["type"] == "http" and (found := resolve(scope)):
             consumer, scope = found
             await consumer(scope, receive, send)
+        elif scope["type"] == "websocket" and (found := resolve_socket(scope)):
+            socket, scope = found
+            await socket(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
         elif self.application is not None:

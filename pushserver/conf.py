@@ -90,6 +90,12 @@ class Config:
 
     # Below the 60 seconds after which nginx gives up on a silent upstream.
     poll_timeout: float = key(values.positive_seconds, 25.0)
+    # So that streams spread over new processes; long enough to cost nothing.
+    max_stream_seconds: float = key(values.positive_seconds, 600.0)
+    # What a server that never waits for its client may have to hold.
+    max_stream_bytes: int = key(values.positive_count, 1_048_576)
+    # Proxies give up on 60 silent seconds, mobile networks on fewer.
+    heartbeat: float = key(values.positive_seconds, 15.0)
     # How late an update may be when its wake-up was lost.
     resync: float = key(values.positive_seconds, 5.0)
     # A long poll leaves and comes back between two messages.

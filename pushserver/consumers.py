@@ -10,39 +10,48 @@ import asyncio
 import random
 from contextlib import suppress
 from dataclasses import asdict
-from functools import lru_cache
 from typing import ClassVar
-from urllib.parse import parse_qs
 
 from channels.generic.http import AsyncHttpConsumer
+from django.core.handlers.asgi import get_script_prefix
 from django.http.response import HttpResponseBase
 
-from pushserver import access, cors, endpoints, publishing, subscriptions
+from pushserver import (
+    access,
+    answers,
+    cors,
+    endpoints,
+    eventstreams,
+    publishing,
+    subscriptions,
+)
+from pushserver.accepting import transport_of
 from pushserver.channel_report import render
 from pushserver.conf import get_config
 from pushserver.endpoints import Headers, Receive, Reply, Scope, Send
 from pushserver.exceptions import StoreUnavailable
 from pushserver.locations import Location
-from pushserver.messages import Cursor, Message, read_cursor
+from pushserver.messages import Cursor
 from pushserver.names import validate_channel_id
 from pushserver.reach import serve_here
 from pushserver.requests import (
-    PollSignals,
+    ConnectionSignals,
     has_listeners,
     send_response,
     through_middleware,
 )
 from pushserver.subscriptions import Subscription
-from pushserver.waiters import Delivery, Ending, Outcome, Waiter
+from pushserver.waiters import Delivery, Ending, Key, Outcome, Waiter
 
 __all__ = ["LocationConsumer", "PublisherConsumer", "SubscriberConsumer"]
 
 # A poll ends at 80 to 100 % of its time, so that readers spread.
 _DEADLINE_FROM = 0.8
 
-_CURSOR_PARAMETERS = ("since", "last_event_id", "lastEventId")
-
-_VARY = b"If-None-Match, If-Modified-Since"
+NOT_ACCEPTABLE = endpoints.line(
+    406, "What your Accept asks for is not offered here ('transports')."
+)
+_VARY = b"If-None-Match, If-Modified-Since, Accept"
 
 
 class LocationConsumer(AsyncHttpConsumer):
@@ -73,17 +82,21 @@ class LocationConsumer(AsyncHttpConsumer):
             if self.scope["method"] not in self.methods:
                 return endpoints.not_allowed(self.methods)
             endpoints.check_path(self.scope)
-            # The last one: routers around ours may have taken some before it.
-            channel_id = validate_channel_id(self.scope["url_route"]["args"][-1])
-            return await self.serve((self.location.store, channel_id), receive)
+            return await self.respond(receive)
         except Exception as error:  # the table tells what is known from a bug
             if self.base_send.started or isinstance(error, endpoints.ClientGone):
                 raise  # half an answer is for the server to cut off
             return endpoints.reply_to(error)
 
-    async def serve(self, key: tuple[str, str], receive: Receive) -> Reply | None:
-        """Return the answer to a request for this channel, None if it is sent."""
+    async def respond(self, receive: Receive) -> Reply | None:
+        """Return the answer to a request of a known method, None if it is sent."""
         raise NotImplementedError
+
+    def key(self) -> Key:
+        """Return the channel of the URL. Raises InvalidChannelId."""
+        # The last one: routers around ours may have taken some before it.
+        channel_id = validate_channel_id(self.scope["url_route"]["args"][-1])
+        return self.location.store, channel_id
 
     def complete(self, headers: Headers) -> Headers:
         """Return an answer's headers with those that every answer has."""
@@ -92,14 +105,15 @@ class LocationConsumer(AsyncHttpConsumer):
         return [*headers, (b"cache-control", b"no-store")]
 
 
-class SubscriberConsumer(LocationConsumer):
-    """Answers with the message after the client's cursor, when there is one."""
+class ReadingConsumer(LocationConsumer):
+    """What those have in common whose answer may be long in coming."""
 
-    methods: ClassVar[tuple[str, ...]] = ("GET", "OPTIONS")
-
-    async def serve(self, key: tuple[str, str], receive: Receive) -> Reply | None:
+    async def respond(self, receive: Receive) -> Reply | None:
         try:
-            return await self._serve(key, receive)
+            access.check_host(self.scope, self.headers)
+            if self.scope["method"] == "OPTIONS":
+                return self._preflight()
+            return await self.read(receive)
         except asyncio.CancelledError:
             # Daphne stops: this is the last moment at which the client can hear so.
             if not self.base_send.started:
@@ -108,85 +122,16 @@ class SubscriberConsumer(LocationConsumer):
                     await endpoints.reply(self.base_send, *answer)
             raise
 
-    async def _serve(self, key: tuple[str, str], receive: Receive) -> Reply | None:
-        access.check_host(self.scope, self.headers)
-        if self.scope["method"] == "OPTIONS":
-            return self._preflight()
-        cursor = self._cursor()
-        if not self.location.create_on_get and not await publishing.exists(key):
-            return endpoints.line(404, "There is no such channel.")
-        signals = None
-        if has_listeners(type(self)):
-            request = await through_middleware(dict(self.scope))
-            if isinstance(request, HttpResponseBase):
-                await send_response(request, self.base_send)
-                return None
-            signals = PollSignals(sender=type(self), request=request, channel_id=key[1])
-        return await self._poll(key, cursor, receive, signals)
+    async def read(self, receive: Receive) -> Reply | None:
+        """Return the answer to a reader, None when it has it."""
+        raise NotImplementedError
 
-    async def _poll(
-        self,
-        key: tuple[str, str],
-        cursor: Cursor | None,
-        receive: Receive,
-        signals: PollSignals | None,
-    ) -> Reply | None:
-        location = self.location
-        with Subscription(
-            subscriptions.current(),
-            key,
-            cursor,
-            first_message=location.first_message,
-            concurrency=location.concurrency,
-        ) as subscription:
-            outcome = await subscription.begin(wait=location.polling == "long")
-            if outcome is None and subscription.waiter is not None:
-                outcome = await self._hold(subscription.waiter, receive, signals)
-                if outcome is None:
-                    return None
-        if not isinstance(outcome, Delivery):
-            return self._ended(outcome or Ending.DEADLINE, subscription)
-        message = outcome.messages[0]
-        headers = [*_delivered(message, gap=outcome.gap), *self._shared()]
-        await self.base_send.answer(200, headers, message.body)
-        return None
-
-    async def _hold(
-        self, waiter: Waiter, receive: Receive, signals: PollSignals | None
-    ) -> Outcome | None:
-        share = random.uniform(_DEADLINE_FROM, 1)
-        timeout = self.location.poll_timeout * share
-        if signals is None:
-            return await endpoints.wait(waiter, receive, timeout)
-        signals.subscribe()
-        try:
-            return await endpoints.wait(waiter, receive, timeout)
-        finally:
-            signals.unsubscribe()
-
-    def _cursor(self) -> Cursor | None:
-        headers = self.headers
-        if tag := headers.get(b"if-none-match"):  # all that our own clients send
-            date = headers.get(b"if-modified-since", b"")
-            return read_cursor(
-                if_none_match=tag.decode("latin-1"),
-                if_modified_since=date.decode("latin-1"),
-            )
-        query = self.scope.get("query_string", b"")
-        asked = parse_qs(query.decode("latin-1")) if query else {}
-        return read_cursor(
-            if_modified_since=headers.get(b"if-modified-since", b"").decode("latin-1"),
-            others=(
-                headers.get(b"last-event-id", b"").decode("latin-1"),
-                *(asked.get(name, [None])[0] for name in _CURSOR_PARAMETERS),
-            ),
-        )
-
-    def _ended(self, ending: Ending, subscription: Subscription) -> Reply:
-        if ending is Ending.DEADLINE:
-            position = _position(subscription.position, gap=subscription.gap)
-            return 304, [*position], b""
-        return endpoints.reply_at(ending)
+    async def signals(self) -> ConnectionSignals | HttpResponseBase:
+        """Return what tells the receivers, or what a middleware answers instead."""
+        request = await through_middleware(dict(self.scope))
+        if isinstance(request, HttpResponseBase):
+            return request
+        return ConnectionSignals(sender=SubscriberConsumer, request=request)
 
     def complete(self, headers: Headers) -> Headers:
         headers = super().complete(headers)
@@ -205,34 +150,91 @@ class SubscriberConsumer(LocationConsumer):
         return cors.permission(self.location, self.headers.get(b"origin", b""))
 
     def _preflight(self) -> Reply:
-        headers = [(b"allow", b"GET, OPTIONS")]
+        headers = [(b"allow", ", ".join(self.methods).encode())]
+        for location in get_config().locations:
+            if location.type == "multiplex":
+                prefix = get_script_prefix(self.scope).rstrip("/")
+                path = prefix + location.reverse("")
+                headers.append((b"x-push-multiplex", path.encode()))
+                break
         if permission := self._permission():
-            headers += [*permission, *cors.PREFLIGHT]
+            headers += [*permission, *cors.preflight(self.methods)]
         return 204, headers, b""
 
 
-@lru_cache(maxsize=1024)
-def _position(cursor: Cursor, *, gap: bool) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers that tell a reader where it is, the same for all of them."""
-    etag = cursor.etag.encode()
-    headers = (
-        (b"etag", etag),
-        (b"last-modified", cursor.last_modified.encode()),
-        # The clients of the predecessor read the tag here where a browser hides
-        # the header itself.
-        (b"cache-control", b"no-store, etag=" + etag),
-    )
-    return (*headers, (b"x-push-gap", b"1")) if gap else headers
+class SubscriberConsumer(ReadingConsumer):
+    """Answers with the message after the client's cursor, when there is one."""
 
+    methods: ClassVar[tuple[str, ...]] = ("GET", "OPTIONS")
 
-def _delivered(message: Message, *, gap: bool) -> Headers:
-    headers = [
-        *_position(message.id, gap=gap),
-        (b"content-length", b"%d" % len(message.body)),
-    ]
-    if message.content_type is not None:
-        headers.append((b"content-type", message.content_type.encode()))
-    return headers
+    async def read(self, receive: Receive) -> Reply | None:
+        key = self.key()
+        transport = transport_of(self.headers, self.location)
+        if transport is None:
+            return NOT_ACCEPTABLE
+        cursor = endpoints.cursor_of(self.scope, self.headers)
+        if not self.location.create_on_get and not await publishing.exists(key):
+            return endpoints.line(404, "There is no such channel.")
+        signals = await self.signals() if has_listeners(SubscriberConsumer) else None
+        if isinstance(signals, HttpResponseBase):
+            await send_response(signals, self.base_send)
+            return None
+        if transport == "event-stream":
+            outgoing = self.base_send
+            return await eventstreams.one_channel(
+                self.scope, receive, outgoing, self.location, key, cursor, signals
+            )
+        return await self._poll(key, cursor, receive, signals)
+
+    async def _poll(
+        self,
+        key: Key,
+        cursor: Cursor | None,
+        receive: Receive,
+        signals: ConnectionSignals | None,
+    ) -> Reply | None:
+        location = self.location
+        with Subscription(
+            subscriptions.current(),
+            key,
+            cursor,
+            first_message=location.first_message,
+            concurrency=location.concurrency,
+        ) as subscription:
+            outcome = await subscription.begin(wait=location.polling == "long")
+            if outcome is None and subscription.waiter is not None:
+                outcome = await self._hold(key, subscription.waiter, receive, signals)
+                if outcome is None:
+                    return None
+        if not isinstance(outcome, Delivery):
+            return self._ended(outcome or Ending.DEADLINE, subscription)
+        message = outcome.messages[0]
+        headers = [*answers.delivered(message, gap=outcome.gap), *self._shared()]
+        await self.base_send.answer(200, headers, message.body)
+        return None
+
+    async def _hold(
+        self,
+        key: Key,
+        waiter: Waiter,
+        receive: Receive,
+        signals: ConnectionSignals | None,
+    ) -> Outcome | None:
+        share = random.uniform(_DEADLINE_FROM, 1)
+        timeout = self.location.poll_timeout * share
+        if signals is None:
+            return await endpoints.wait(waiter, receive, timeout)
+        signals.subscribe(key[1])
+        try:
+            return await endpoints.wait(waiter, receive, timeout)
+        finally:
+            signals.unsubscribe(key[1])
+
+    def _ended(self, ending: Ending, subscription: Subscription) -> Reply:
+        if ending is Ending.DEADLINE:
+            position = answers.position(subscription.position, gap=subscription.gap)
+            return 304, [*position], b""
+        return endpoints.reply_at(ending)
 
 
 class PublisherConsumer(LocationConsumer):
@@ -240,7 +242,8 @@ class PublisherConsumer(LocationConsumer):
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "POST", "PUT", "DELETE")
 
-    async def serve(self, key: tuple[str, str], receive: Receive) -> Reply | None:
+    async def respond(self, receive: Receive) -> Reply | None:
+        key = self.key()
         signed = self.headers.get(b"authorization", b"").startswith(b"Bearer ")
         if not signed:
             # A signed request comes from the project, by whatever name it knows us.
@@ -266,7 +269,7 @@ class PublisherConsumer(LocationConsumer):
             return await self._about(key, 200)
         return endpoints.line(404, "There is no such channel.")
 
-    async def _post(self, key: tuple[str, str], body: bytes) -> Reply:
+    async def _post(self, key: Key, body: bytes) -> Reply:
         if not self.location.create_on_post and not await publishing.exists(key):
             return endpoints.line(404, "There is no such channel.")
         content_type, event = endpoints.labels_of(self.headers)
@@ -288,7 +291,7 @@ class PublisherConsumer(LocationConsumer):
         held = (b"x-push-held", b"%d" % published.held)
         return status, [*headers, etag, held], about
 
-    async def _about(self, key: tuple[str, str], status: int) -> Reply:
+    async def _about(self, key: Key, status: int) -> Reply:
         info = await publishing.info(key)
         accept = self.headers.get(b"accept", b"*/*").decode("latin-1")
         content_type, text = render(asdict(info), accept)

@@ -1,20 +1,27 @@
 """Which pages may read an answer: the headers of cross-origin requests. Pure."""
 
+from collections.abc import Iterable
+
 from pushserver.locations import Location
 
-__all__ = ["PREFLIGHT", "permission", "vary"]
+__all__ = ["permission", "preflight", "vary"]
 
-_EXPOSED = b"ETag, Last-Modified, Cache-Control, X-Push-Gap, Retry-After"
+_EXPOSED = (
+    b"ETag, Last-Modified, Cache-Control, X-Push-Gap, X-Push-Multiplex, Retry-After"
+)
 
-PREFLIGHT = [
-    (b"access-control-allow-methods", b"GET"),
-    (
-        b"access-control-allow-headers",
-        b"If-Modified-Since, If-None-Match, Last-Event-ID, X-Cookie, X-Push-Gap",
-    ),
-    (b"access-control-max-age", b"86400"),  # seconds; browsers cap it at less
-]
-"""What a preflight that is allowed answers beside the permission itself."""
+
+def preflight(methods: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    """Return what a preflight that is allowed answers beside the permission itself."""
+    return [
+        (b"access-control-allow-methods", ", ".join(methods).encode()),
+        (
+            b"access-control-allow-headers",
+            b"If-Modified-Since, If-None-Match, Last-Event-ID, X-Cookie, X-Push-Gap, "
+            b"Content-Type",
+        ),
+        (b"access-control-max-age", b"86400"),  # seconds; browsers cap it at less
+    ]
 
 
 def permission(location: Location, origin: bytes) -> list[tuple[bytes, bytes]]:

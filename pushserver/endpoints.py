@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qs, unquote_to_bytes
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 
@@ -17,7 +17,7 @@ from pushserver.exceptions import (
     MessageTooBig,
     StoreUnavailable,
 )
-from pushserver.messages import START, Message
+from pushserver.messages import START, Cursor, Message, read_cursor
 from pushserver.waiters import Ending, Outcome, Waiter
 
 __all__ = [
@@ -28,7 +28,9 @@ __all__ = [
     "Reply",
     "Scope",
     "Send",
+    "below",
     "check_path",
+    "cursor_of",
     "headers_of",
     "labels_of",
     "line",
@@ -55,6 +57,7 @@ _ENDINGS = {
     Ending.CONFLICT: (409, "Another request is held on this channel."),
     Ending.SHUTDOWN: (503, "The server is going down."),
 }
+_CURSOR_PARAMETERS = ("since", "last_event_id", "lastEventId")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -66,12 +69,12 @@ class Outgoing:
     """The server's ``send`` for one request, which gets one answer.
 
     ``complete`` makes its headers of those that it is given. ``started`` says that
-    there is no way back. Raises ClientGone.
+    there is no way back, ``server_send`` is the server's own. Raises ClientGone.
     """
 
     def __init__(self, send: Send, complete: Callable[[Headers], Headers]) -> None:
         self.started = False
-        self._send = send
+        self.server_send = send
         self._complete = complete
 
     async def __call__(self, event: Mapping[str, Any]) -> None:
@@ -79,7 +82,7 @@ class Outgoing:
             self.started = True
             event = {**event, "headers": self._complete(event["headers"])}
         try:
-            await self._send(event)
+            await self.server_send(event)
         except OSError as error:  # as ASGI has it where the client is gone
             raise ClientGone from error
 
@@ -88,8 +91,8 @@ class Outgoing:
         self.started = True
         start = {"type": "http.response.start", "status": status, "headers": headers}
         try:
-            await self._send(start)
-            await self._send({"type": "http.response.body", "body": body})
+            await self.server_send(start)
+            await self.server_send({"type": "http.response.body", "body": body})
         except OSError as error:
             raise ClientGone from error
 
@@ -120,6 +123,33 @@ def check_path(scope: Scope) -> None:
             return
     raise InvalidChannelId(
         "The path is not percent-encoded UTF-8; accepted: %XX for each byte."
+    )
+
+
+def below(prefix: str | None, path: str) -> str:
+    """Return the path below the script prefix (``root_path``, FORCE_SCRIPT_NAME).
+
+    As in Django, a path without it is all right: a proxy has taken it off.
+    """
+    return path.removeprefix((prefix or "").rstrip("/"))
+
+
+def cursor_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Cursor | None:
+    """Return the cursor that a request carries, if any. Raises InvalidCursor."""
+    if tag := headers.get(b"if-none-match"):  # all that our own clients send
+        date = headers.get(b"if-modified-since", b"")
+        return read_cursor(
+            if_none_match=tag.decode("latin-1"),
+            if_modified_since=date.decode("latin-1"),
+        )
+    query = scope.get("query_string", b"")
+    asked = parse_qs(query.decode("latin-1")) if query else {}
+    return read_cursor(
+        if_modified_since=headers.get(b"if-modified-since", b"").decode("latin-1"),
+        others=(
+            headers.get(b"last-event-id", b"").decode("latin-1"),
+            *(asked.get(name, [None])[0] for name in _CURSOR_PARAMETERS),
+        ),
     )
 
 

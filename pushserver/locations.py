@@ -23,19 +23,22 @@ __all__ = ["Location", "prefix_pattern", "read_locations", "url_pattern"]
 DEFAULT_LOCATIONS = (
     {"type": "subscriber", "prefix": "/updates/"},
     {"type": "publisher", "prefix": "/send-update/"},
+    {"type": "multiplex", "url": "/updates"},
 )
+
+_READERS = "subscriber multiplex"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
     """Where clients subscribe or publish, and on which terms."""
 
-    type: Literal["subscriber", "publisher"] = key(
-        values.choice("subscriber", "publisher")
+    type: Literal["subscriber", "publisher", "multiplex"] = key(
+        values.choice("subscriber", "publisher", "multiplex")
     )
     pattern: re.Pattern[str]
 
-    store: str = key(values.store_alias, "default")
+    store: str = key(values.store_alias, "default", role="subscriber publisher")
 
     # Held until there is news; "interval" answers at once, for clients that
     # cannot wait.
@@ -53,10 +56,17 @@ class Location:
         values.choice("broadcast", "last", "first"), "broadcast", role="subscriber"
     )
     # () is none, ("*",) is any: other sites may not read unless told so.
-    allow_origin: tuple[str, ...] = key(values.origins, (), role="subscriber")
-    allow_credentials: bool = key(values.boolean, False, role="subscriber")
+    allow_origin: tuple[str, ...] = key(values.origins, (), role=_READERS)
+    allow_credentials: bool = key(values.boolean, False, role=_READERS)
     # Unset, the value of the whole server.
-    poll_timeout: float = key(values.positive_seconds, role="subscriber")
+    poll_timeout: float = key(values.positive_seconds, role=_READERS)
+    max_stream_seconds: float = key(values.positive_seconds, role=_READERS)
+    max_stream_bytes: int = key(values.positive_count, role=_READERS)
+    heartbeat: float = key(values.positive_seconds, role=_READERS)
+    # All that there are: which one gets through is for the client to find out.
+    transports: tuple[str, ...] = key(
+        values.transports, values.TRANSPORTS, role=_READERS
+    )
     # Accepted for the predecessor's settings, and unused.
     passthrough: str | None = key(values.passthrough, None, role="subscriber")
 
@@ -69,13 +79,27 @@ class Location:
     # Unset, the value of the whole server.
     max_body: int = key(values.positive_count, role="publisher")
 
+    # A page listens to a dozen; each costs a kilobyte or two.
+    max_channels: int = key(values.positive_count, 1000, role="multiplex")
+    # 1 MiB: a thousand channels, each with a cursor and a token.
+    max_request: int = key(values.positive_count, 1_048_576, role="multiplex")
+    # 256 KiB: what waits is sent in pieces that a phone can take.
+    max_answer: int = key(values.positive_count, 262_144, role="multiplex")
+
     def channel_id(self, path: str) -> str | None:
         """Return the channel id in a decoded path, None if it is not ours.
 
-        The id is as the path has it: whether it is valid is another question.
+        The id is as the path has it: whether it is valid is another question. It is
+        empty for a multiplex location, whose path names no channel.
         """
         match = self.pattern.fullmatch(path)
         return None if match is None else match[1]
+
+    def offers(self, transport: str) -> bool:
+        """Whether readers may come this way."""
+        if self.type == "subscriber" and self.polling == "interval":
+            return transport == "long-poll"
+        return transport in self.transports
 
     def reverse(self, channel_id: str) -> str:
         """Return the path of a channel, percent-encoded.
@@ -141,6 +165,13 @@ def url_pattern(value: object) -> re.Pattern[str]:
     return pattern
 
 
+def multiplex_pattern(value: object) -> re.Pattern[str]:
+    """Compile the ``url`` of a multiplex location: its channel id is empty."""
+    if isinstance(value, str) and ")" not in value:
+        return url_pattern(f"{value}()")
+    raise Refused(Id.URL_GROUPS, "a path without groups, such as '/updates'")
+
+
 def prefix_pattern(value: object) -> re.Pattern[str]:
     """Compile the ``prefix`` of a location: all that follows is the channel id."""
     if not isinstance(value, str) or not re.match(r"/(?!/)", value):
@@ -181,16 +212,22 @@ def read_locations(
 def _read_location(
     section: Section, inherited: Mapping[str, Any], stores: Collection[str]
 ) -> Location | None:
-    pattern = _read_pattern(section)
     role = section.values.get("type")
-    if role not in ("subscriber", "publisher"):
+    if role == "multiplex":
+        default = multiplex_pattern("/updates")
+        pattern: re.Pattern[str] | None = section.take(
+            "url", multiplex_pattern, default
+        )
+    else:
+        pattern = _read_pattern(section)
+    if role not in ("subscriber", "publisher", "multiplex"):
         # Which keys belong here is unknown, so none is refused for its role.
         role = None
     fields = section.take_fields(Location, role=role, inherited=inherited)
     others = {
         field.name: other
         for field in dataclasses.fields(Location)
-        if (other := field.metadata.get("role")) not in (None, "", role)
+        if (other := field.metadata.get("role")) and role not in other.split()
     }
     section.refuse_unknown(others)
     if fields["store"] not in stores:

@@ -111,7 +111,7 @@ def key(parse: Callable[[Any], Any], default: Any = MISSING, *, role: str = "") 
     """Declare a dataclass field that is a settings key of the same name.
 
     Without a default the key is required, unless the reader hands one down.
-    ``role`` limits the key to one type of location.
+    ``role`` limits the key to one type of location, or to some with spaces between.
     """
     metadata = {"parse": parse, "role": role}
     if default is MISSING:
@@ -181,7 +181,8 @@ class Section:
             default = (inherited or {}).get(field.name, field.default)
             if default is dataclasses.MISSING:
                 default = MISSING
-            if role is None or field.metadata["role"] in {"", role}:
+            roles = field.metadata["role"].split()
+            if role is None or not roles or role in roles:
                 default = self.take(field.name, field.metadata["parse"], default)
             taken[field.name] = default
         return taken
@@ -216,7 +217,8 @@ class Section:
         for key in self.rest():
             if others and key in others:
                 code, hint = Id.OTHER_ROLE, None
-                wrong = f"the key {key!r}, which is for a {others[key]}"
+                roles = " or ".join(others[key].split())
+                wrong = f"the key {key!r}, which is for a {roles}"
             else:
                 close = difflib.get_close_matches(str(key), self._known, n=1)
                 code, hint = Id.UNKNOWN_KEY, f"Is it {close[0]!r}?" if close else None

@@ -14,6 +14,7 @@ task also finishes when the poll that awaits it is cancelled.
 import asyncio
 import functools
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ from pushserver.chain import PollHandler, run_chain
 from pushserver.signals import channel_subscribe, channel_unsubscribe
 
 __all__ = [
-    "PollSignals",
+    "ConnectionSignals",
     "has_listeners",
     "notify",
     "send_response",
@@ -100,44 +101,45 @@ async def notify(
     await asyncio.wait([_start(work)])
 
 
-class PollSignals:
-    """What one held poll tells the receivers: one subscribe, then one unsubscribe.
+class ConnectionSignals:
+    """What one connection tells the receivers: a subscribe, then an unsubscribe.
 
-    Both methods only start a round: the poll is not delayed by it, and a poll that is
-    being cancelled can still call ``unsubscribe``. Nobody needs to await the rounds;
-    ``sent`` is for who wants to, and `settled` for the end of the process.
+    Of each of its channels, in the order of the calls, one round at a time. Both
+    methods only start that: nothing is delayed by it, and who is being cancelled can
+    still call ``unsubscribe``. Nobody needs to await the rounds; ``sent`` is for who
+    wants to, and `settled` for the end of the process.
     """
 
-    def __init__(self, *, sender: Any, request: HttpRequest, channel_id: str) -> None:
-        self._round = functools.partial(
-            notify, sender=sender, request=request, channel_id=channel_id
-        )
-        self._subscribed: asyncio.Task[None] | None = None
-        self._unsubscribed: asyncio.Task[None] | None = None
+    def __init__(self, *, sender: Any, request: HttpRequest) -> None:
+        self._round = functools.partial(notify, sender=sender, request=request)
+        self._due: deque[tuple[Signal, str]] = deque()
+        self._sending: asyncio.Task[None] | None = None
 
-    def subscribe(self) -> None:
-        """Start the round of ``channel_subscribe``, the first time."""
-        if self._subscribed is None:
-            self._subscribed = _keep(asyncio.create_task(self._send(channel_subscribe)))
+    def subscribe(self, channel_id: str) -> None:
+        """Start the round of ``channel_subscribe``."""
+        self._send(channel_subscribe, channel_id)
 
-    def unsubscribe(self) -> None:
-        """Let ``channel_unsubscribe`` follow, once, if there was a subscribe."""
-        if self._subscribed is not None and self._unsubscribed is None:
-            self._unsubscribed = _keep(
-                asyncio.create_task(self._send(channel_unsubscribe, self._subscribed))
-            )
+    def unsubscribe(self, channel_id: str) -> None:
+        """Let ``channel_unsubscribe`` follow. To be called once for each subscribe."""
+        self._send(channel_unsubscribe, channel_id)
 
     async def sent(self) -> None:
         """Wait for the rounds that were started."""
-        if rounds := [t for t in (self._subscribed, self._unsubscribed) if t]:
-            await asyncio.wait(rounds)
+        while self._sending is not None:
+            await asyncio.wait([self._sending])
 
-    async def _send(
-        self, signal: Signal, after: asyncio.Task[None] | None = None
-    ) -> None:
-        if after is not None:
-            await asyncio.wait([after])
-        await self._round(signal)
+    def _send(self, signal: Signal, channel_id: str) -> None:
+        self._due.append((signal, channel_id))
+        if self._sending is None:
+            self._sending = _keep(asyncio.create_task(self._send_all()))
+
+    async def _send_all(self) -> None:
+        try:
+            while self._due:
+                signal, channel_id = self._due.popleft()
+                await self._round(signal, channel_id=channel_id)
+        finally:
+            self._sending = None
 
 
 async def settled() -> None:

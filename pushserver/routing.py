@@ -9,15 +9,22 @@ from django.urls import URLPattern
 
 from pushserver.conf import get_config
 from pushserver.consumers import PublisherConsumer, SubscriberConsumer
-from pushserver.endpoints import Scope
+from pushserver.endpoints import Scope, below
 from pushserver.locations import Location
+from pushserver.multiplex import MultiplexConsumer
 from pushserver.reach import serve_here
+from pushserver.sockets import MultiplexSocket, SubscriberSocket
 
-__all__ = ["http_urlpatterns", "resolve"]
+__all__ = ["http_urlpatterns", "resolve", "resolve_socket", "websocket_urlpatterns"]
 
 ASGIApplication = Callable[..., Any]
 
-_CONSUMERS = {"subscriber": SubscriberConsumer, "publisher": PublisherConsumer}
+_CONSUMERS = {
+    "subscriber": SubscriberConsumer,
+    "publisher": PublisherConsumer,
+    "multiplex": MultiplexConsumer,
+}
+_SOCKETS = {"subscriber": SubscriberSocket, "multiplex": MultiplexSocket}
 
 
 class LocationPattern:
@@ -52,6 +59,23 @@ def http_urlpatterns() -> list[URLPattern]:
     ]
 
 
+def websocket_urlpatterns() -> list[URLPattern]:
+    """Return a pattern for each location that readers may open a WebSocket to.
+
+    For a project that has a URLRouter of its own for websocket. From now on this
+    process serves push.
+    """
+    serve_here()
+    return [
+        URLPattern(
+            LocationPattern(location),  # type: ignore[arg-type]
+            _SOCKETS[location.type].as_asgi(location=location),
+        )
+        for location in get_config().locations
+        if location.type in _SOCKETS
+    ]
+
+
 def resolve(scope: Scope) -> tuple[ASGIApplication, Scope] | None:
     """Return the consumer for an http scope and the scope to call it with.
 
@@ -68,9 +92,13 @@ def resolve(scope: Scope) -> tuple[ASGIApplication, Scope] | None:
     }
 
 
-def below(prefix: str | None, path: str) -> str:
-    """Return the path below the script prefix (``root_path``, FORCE_SCRIPT_NAME).
-
-    As in Django, a path without it is all right: a proxy has taken it off.
-    """
-    return path.removeprefix((prefix or "").rstrip("/"))
+def resolve_socket(scope: Scope) -> tuple[ASGIApplication, Scope] | None:
+    """Return, as `resolve` does, what serves a websocket scope."""
+    found = get_config().match(below(get_script_prefix(scope), scope["path"]))
+    if found is None or found[0].type not in _SOCKETS:
+        return None
+    location, channel_id = found
+    return _SOCKETS[location.type](location=location), {
+        **scope,
+        "url_route": {"args": (channel_id,), "kwargs": {}},
+    }

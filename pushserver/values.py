@@ -14,6 +14,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pushserver.problems import Id, Refused
 
 __all__ = [
+    "TRANSPORTS",
     "Network",
     "address",
     "boolean",
@@ -31,6 +32,7 @@ __all__ = [
     "servername",
     "store_alias",
     "store_type",
+    "transports",
 ]
 
 Network = IPv4Network | IPv6Network
@@ -61,6 +63,19 @@ def choice(*words: str) -> Callable[[object], str]:
         raise Refused(Id.CHOICE, ", ".join(repr(word) for word in words))
 
     return parse
+
+
+TRANSPORTS = ("long-poll", "event-stream", "websocket")
+
+
+def transports(value: object) -> tuple[str, ...]:
+    if isinstance(value, list | tuple) and value and all(map(_is_transport, value)):
+        return tuple(value)
+    raise Refused(Id.CHOICE, f"a list of some of {', '.join(map(repr, TRANSPORTS))}")
+
+
+def _is_transport(word: object) -> bool:
+    return isinstance(word, str) and word in TRANSPORTS
 
 
 def first_message(value: object) -> str | int:

@@ -69,6 +69,10 @@ class Exchange:
         self.started = self.complete = self.gone = False
         self.refuse = refuse
         self.received = 0  # parts of the body that the application has taken
+        # While it is clear, each part of an answer waits, as under uvicorn when the
+        # client does not read.
+        self.reading = asyncio.Event()
+        self.reading.set()
         self._parts = [
             {"type": "http.request", "body": part, "more_body": i < len(parts)}
             for i, part in enumerate(parts, start=0 if not whole else 1)
@@ -106,6 +110,7 @@ class Exchange:
             return
         assert event["type"] == "http.response.body"
         assert self.started, "a body before the answer"
+        await self.reading.wait()
         self.answer.body += event.get("body", b"")
         if not event.get("more_body", False):
             self.complete = True
@@ -125,6 +130,14 @@ class Exchange:
         waits.cancel()
         assert not self.task.done(), f"not held: {self.task}, {self.answer}"
         return self
+
+    async def body_has(self, piece: bytes) -> bytes:
+        """Return the body so far when it has this in it."""
+        async with asyncio.timeout(60):
+            while piece not in self.answer.body:
+                assert not self.task.done(), self.answer
+                await asyncio.sleep(0.001)
+        return self.answer.body
 
     async def answered(self) -> Answer:
         """Return the answer when the application is done with the request."""

@@ -60,7 +60,7 @@ async def test_other_paths_go_through_untouched() -> None:
     """The project gets the server's own scope, receive and send, whatever the path."""
     project = Project()
     application = push_application(project)
-    for path in ("/", "/updates", "/updates/", "/UPDATES/room", "/%ZZ", "//updates/a"):
+    for path in ("/", "/updates/", "/UPDATES/room", "/%ZZ", "//updates/a"):
         answer = await Client(application).ask("POST", path, b"body")
         assert answer.body == b"the project's", path
     scope: dict[str, Any] = {"type": "http", "path": "/", "headers": []}
@@ -81,10 +81,10 @@ def parts() -> tuple[Any, Any]:
 
 
 async def test_websockets_go_through_untouched() -> None:
-    """A websocket is the project's, on a push URL, too."""
+    """A websocket is the project's, also where only messages are put in."""
     project = Project()
     receive, send = parts()
-    for path in ("/chat", "/updates/room"):
+    for path in ("/chat", "/send-update/room"):
         scope: dict[str, Any] = {"type": "websocket", "path": path, "headers": []}
         await push_application(project)(scope, receive, send)
         assert project.calls[-1][0] is scope
@@ -132,7 +132,7 @@ async def test_without_a_project_websockets_are_closed() -> None:
     async def send(event: Any) -> None:
         sent.append(event)
 
-    scope = {"type": "websocket", "path": "/updates/room", "headers": []}
+    scope = {"type": "websocket", "path": "/chat", "headers": []}
     await push_application()(scope, parts()[0], send)
     assert sent == [{"type": "websocket.close"}]
 

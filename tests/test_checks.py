@@ -68,8 +68,11 @@ ERRORS: list[tuple[Id, Any, list[str]]] = [
         ["['publisher_host']['secure'] is 'no'", "True, False"],
     ),
     (Id.CHOICE, at(polling="short"), ["['polling'] is 'short'", "'long', 'interval'"]),
-    (Id.CHOICE, at(type="both"), ["['type'] is 'both'", "'subscriber', 'publisher'"]),
+    (Id.CHOICE, at(type="both"), ["['type'] is 'both'", "'publisher', 'multiplex'"]),
     (Id.CHOICE, {"locations": [{"prefix": "/x/"}]}, ["['type'] is missing"]),
+    (Id.CHOICE, at(transports="websocket"), ["is 'websocket'", "a list of some of"]),
+    (Id.CHOICE, at(transports=["telepathy"]), ["'long-poll', 'event-stream'"]),
+    (Id.CHOICE, at(transports=[]), ["['transports'] is []", "'websocket'"]),
     (Id.CHOICE, at(concurrency="all"), ["'broadcast', 'last', 'first'"]),
     (Id.CHOICE, at(first_message=0), ["['first_message'] is 0", "'oldest', 'newest'"]),
     (Id.NUMBER, {"poll_timeout": 0}, ["['poll_timeout'] is 0", "seconds above 0"]),
@@ -106,6 +109,11 @@ ERRORS: list[tuple[Id, Any, list[str]]] = [
     (Id.URL_SYNTAX, url("/(x"), ["['url'] is '/(x'", "a regular expression (missing"]),
     (Id.URL_SYNTAX, url(5), ["['url'] is 5", "a regular expression"]),
     (Id.URL_GROUPS, url("/x"), ["['url'] is '/x'", "exactly one group"]),
+    (
+        Id.URL_GROUPS,
+        {"locations": [{"type": "multiplex", "url": "/(x)"}]},
+        ["['url'] is '/(x)'", "without groups"],
+    ),
     (Id.URL_REVERSAL, url("/a|/(x)"), ["['url'] is '/a|/(x)'", "can be reversed"]),
     (
         Id.URL_REVERSAL,
@@ -113,6 +121,16 @@ ERRORS: list[tuple[Id, Any, list[str]]] = [
         ["can be reversed"],
     ),
     (Id.PREFIX, at(prefix="u/"), ["['prefix'] is 'u/'", "begins with one '/'"]),
+    (
+        Id.OTHER_ROLE,
+        {"locations": [{**PUBLISHER, "heartbeat": 1}]},
+        ["'heartbeat', which is for a subscriber or multiplex", "'allow'"],
+    ),
+    (
+        Id.OTHER_ROLE,
+        {"locations": [{"type": "multiplex", "store": "default"}]},
+        ["'store', which is for a subscriber or publisher", "'max_channels'"],
+    ),
     (Id.OTHER_ROLE, at(allow=[]), ["'allow', which is for a publisher", "'polling'"]),
     (
         Id.OTHER_ROLE,

@@ -46,13 +46,15 @@ def config(**push_server: Any) -> Config:
 
 
 def test_nothing_has_to_be_configured() -> None:
-    """Without PUSH_SERVER there are two locations, one store and no problem."""
+    """Without PUSH_SERVER there are three locations, one store and no problem."""
     found = get_config()
     assert problems() == []
     assert [location.type for location in found.locations] == [
         "subscriber",
         "publisher",
+        "multiplex",
     ]
+    assert found.locations[2].reverse("") == "/updates"
     assert found.locations[0].reverse("a/b") == "/updates/a%2Fb"
     assert found.locations[1].reverse("a/b") == "/send-update/a%2Fb"
     assert list(found.stores) == ["default"]
@@ -230,9 +232,13 @@ def test_the_reference_page_has_every_key_and_default() -> None:
         "Hosts": declared(Host),
         "Stores": declared(StoreConfig),
         "Redis stores": declared(RedisSettings),
-        "Locations": declared(Location) | dict.fromkeys(["url", "prefix"]),
+        "Locations": declared(Location)
+        | declared(Location, "subscriber publisher")
+        | dict.fromkeys(["url", "prefix"]),
+        "Locations of readers": declared(Location, "subscriber multiplex"),
         "Subscriber locations": declared(Location, "subscriber"),
         "Publisher locations": declared(Location, "publisher"),
+        "Multiplex locations": declared(Location, "multiplex"),
     }
     pages = tables("settings")
     assert set(pages) == set(sections)

@@ -28,6 +28,7 @@ from tests.asgi_client import Answer, Client, Exchange
 Serve = Callable[..., Client]
 HERE = __name__
 PAGE = "https://page.example"
+VARY = "If-None-Match, If-Modified-Since, Accept"
 EXPOSED = {"etag", "last-modified", "cache-control", "x-push-gap"}
 START = {"if-none-match": "0", "if-modified-since": "Thu, 01 Jan 1970 00:00:00 GMT"}
 
@@ -127,7 +128,7 @@ async def test_a_message_is_the_whole_answer(serve: Serve) -> None:
     date = parsedate_to_datetime(answer["last-modified"] or "")
     assert date.timestamp() == milliseconds // 1000
     assert answer["cache-control"] == f"no-store, etag={etag}"
-    assert answer["vary"] == "If-None-Match, If-Modified-Since"
+    assert answer["vary"] == VARY
     assert answer["x-push-gap"] is None
 
 
@@ -985,7 +986,7 @@ async def test_a_middleware_answers_in_our_place(
     answer = await read(client)
     assert (answer.status, answer["location"]) == (302, "/login/")
     assert answer["cache-control"] == "max-age=5"
-    assert answer.all("vary") == ["Cookie", "If-None-Match, If-Modified-Since"]
+    assert answer.all("vary") == ["Cookie", VARY]
     await settled()
     assert heard == []
 
@@ -1176,7 +1177,7 @@ async def test_a_preflight_is_answered(serve: Serve) -> None:
     assert answer["allow"] == "GET, OPTIONS"
     assert answer["access-control-allow-origin"] == PAGE
     assert answer["access-control-allow-credentials"] == "true"
-    assert answer["access-control-allow-methods"] == "GET"
+    assert answer["access-control-allow-methods"] == "GET, OPTIONS"
     sent = (answer["access-control-allow-headers"] or "").lower().split(", ")
     needed = {"if-modified-since", "if-none-match", "last-event-id", "x-cookie"}
     assert set(sent) >= needed

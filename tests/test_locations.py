@@ -1,14 +1,17 @@
 """Locations: patterns in both directions."""
 
+from dataclasses import replace
+
 import pytest
 
+from pushserver.conf import get_config
 from pushserver.locations import Location, prefix_pattern, url_pattern
 from pushserver.problems import Refused
 
 
 def location(url: str = "", *, prefix: str = "") -> Location:
     pattern = url_pattern(url) if url else prefix_pattern(prefix)
-    return Location(type="subscriber", pattern=pattern, poll_timeout=25, max_body=1)
+    return replace(get_config().locations[0], pattern=pattern)
 
 
 @pytest.mark.parametrize("url", [r"/updates/([^/]+)", r"^/updates/([^/]+)$"])

@@ -20,7 +20,7 @@ from django.urls import get_script_prefix
 
 from pushserver import requests
 from pushserver.requests import (
-    PollSignals,
+    ConnectionSignals,
     has_listeners,
     notify,
     send_response,
@@ -481,31 +481,23 @@ def heard(connect: Connect) -> list[str]:
     return heard
 
 
-def a_poll() -> PollSignals:
+def a_connection() -> ConnectionSignals:
     request = RequestFactory().get("/updates/room")
-    return PollSignals(sender=Consumer, request=request, channel_id="room")
+    return ConnectionSignals(sender=Consumer, request=request)
 
 
-async def test_one_unsubscribe_for_each_subscribe(heard: list[str]) -> None:
-    """However often the poll's end is told, the receivers hear it once."""
-    poll = a_poll()
-    poll.subscribe()
-    poll.subscribe()
-    poll.unsubscribe()
-    poll.unsubscribe()
-    await poll.sent()
-    poll.unsubscribe()
-    await poll.sent()
-    assert heard == ["+room", "-room"]
-
-
-async def test_no_unsubscribe_without_subscribe(heard: list[str]) -> None:
-    """A poll that was never held has nothing to end."""
-    poll = a_poll()
-    poll.unsubscribe()
-    await poll.sent()
-    await settled()
-    assert heard == []
+async def test_each_channel_of_a_connection_is_told_in_order(heard: list[str]) -> None:
+    """One round at a time, in the order of the calls; later ones may follow."""
+    connection = a_connection()
+    for channel_id in ("a", "b"):
+        connection.subscribe(channel_id)
+    connection.unsubscribe("a")
+    await connection.sent()
+    assert heard == ["+a", "+b", "-a"]
+    connection.unsubscribe("b")
+    await connection.sent()
+    await connection.sent()
+    assert heard == ["+a", "+b", "-a", "-b"]
 
 
 async def test_unsubscribe_waits_for_subscribe(
@@ -519,9 +511,9 @@ async def test_unsubscribe_waits_for_subscribe(
         heard.append("slow")
 
     connect(channel_subscribe, slow)
-    poll = a_poll()
-    poll.subscribe()
-    poll.unsubscribe()
+    poll = a_connection()
+    poll.subscribe("room")
+    poll.unsubscribe("room")
     asyncio.get_running_loop().call_later(1, go.set)
     await poll.sent()
     assert heard == ["+room", "slow", "-room"]
@@ -542,12 +534,12 @@ async def test_a_cancelled_poll_still_unsubscribes(
     connect(channel_subscribe, slow)
 
     async def consumer() -> None:
-        poll = a_poll()
+        poll = a_connection()
         try:
-            poll.subscribe()
+            poll.subscribe("room")
             await poll.sent()
         finally:
-            poll.unsubscribe()
+            poll.unsubscribe("room")
 
     task = asyncio.create_task(consumer())
     await asyncio.to_thread(running.wait, 10)

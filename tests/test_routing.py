@@ -10,7 +10,12 @@ from django.test import override_settings
 from django.urls import re_path
 
 from pushserver import reach
-from pushserver.routing import http_urlpatterns, resolve
+from pushserver.routing import (
+    http_urlpatterns,
+    resolve,
+    resolve_socket,
+    websocket_urlpatterns,
+)
 from tests.asgi_client import Client, scope_of
 
 Locate = Callable[..., None]
@@ -177,3 +182,28 @@ def test_patterns_for_a_router_of_ones_own_make_the_process_serve(monkeypatch):
     monkeypatch.setattr(reach, "_process", process)
     http_urlpatterns()
     assert process.serves
+
+
+# WebSockets
+
+
+@pytest.mark.parametrize(
+    ("path", "channel"),
+    [
+        ("/updates/room", "room"),
+        ("/updates", ""),
+        ("/send-update/a", None),
+        ("/", None),
+    ],
+)
+def test_sockets_are_where_readers_are(
+    locate: Locate, path: str, channel: str | None
+) -> None:
+    """Of one channel or of many; nobody publishes by a socket."""
+    locate(READER, WRITER, {"type": "multiplex"})
+    found = resolve_socket(scope_of("GET", path, type="websocket"))
+    assert (found and found[1]["url_route"]["args"]) == (
+        None if channel is None else (channel,)
+    )
+    assert len(websocket_urlpatterns()) == 2
+    assert len(http_urlpatterns()) == 3

@@ -26,9 +26,9 @@ from django.utils.module_loading import import_string
 from pushserver import reach, subscriptions
 from pushserver.asgi import push_application, stop
 from pushserver.conf import Config, get_config
+from pushserver.endpoints import below
 from pushserver.forcehost import ForceHost
 from pushserver.locations import Location
-from pushserver.routing import below
 from pushserver.server import serve
 
 ASGIApplication = Callable[..., Awaitable[None]]
@@ -249,7 +249,9 @@ def max_body(path: str, *, everything: bool) -> int | None:
     config = get_config()
     found = config.match(below(settings.FORCE_SCRIPT_NAME, path))
     if found is not None:
-        return found[0].max_body
+        location = found[0]
+        many = location.type == "multiplex"
+        return location.max_request if many else location.max_body
     # Uploads to views are Django's business.
     return None if everything else config.max_body
 

@@ -1,0 +1,229 @@
+"""How a feed is spelled on the wire: entries, and the ASGI events that carry them.
+
+An entry is what is said of one channel: a message, a position, an end. Event streams
+and WebSockets of one channel send entries as they are; of many channels, arrays.
+"""
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pushserver import frames, sse
+from pushserver.messages import Cursor, Message
+
+__all__ = [
+    "Entries",
+    "Entry",
+    "Event",
+    "EventStream",
+    "Frames",
+    "MultiplexFrames",
+    "MultiplexPoll",
+    "MultiplexStream",
+    "NchanFrames",
+    "Spelling",
+    "reason_of",
+]
+
+Entry = str | bytes
+Event = dict[str, Any]
+
+# Milliseconds after which a client comes back, at least and at most.
+_RETRY = (1000, 3000)
+
+_REASONS = {
+    404: "There is no such channel.",
+    409: "Another request is held on this channel.",
+    410: "The channel was deleted.",
+    413: "The frame is too big.",
+    503: "The store does not answer.",
+}
+_GOING_AWAY = 1001
+_CLOSE_CODES = {404: 4404, 409: 4409, 410: 4410, 413: 1009, 503: 1013}
+
+
+def reason_of(status: int) -> str:
+    """Return one line for the status of an end."""
+    return _REASONS[status]
+
+
+class Entries(ABC):
+    """One way to say things. ``head`` names the channel where there are many."""
+
+    @abstractmethod
+    def position(self, head: str, cursor: Cursor, *, gap: bool) -> list[Entry]:
+        """Say that a channel is listened to from here on, or was moved."""
+
+    @abstractmethod
+    def message(self, head: str, message: Message, *, gap: bool) -> Entry:
+        """Say a message."""
+
+    @abstractmethod
+    def end(self, head: str, status: int, reason: str) -> list[Entry]:
+        """Say that a channel is not listened to any more."""
+
+
+class Spelling(Entries):
+    """One way to write them as they come."""
+
+    heartbeat: Event | None = None
+    """What keeps a silent stream alive; None where the server sees to that."""
+
+    @abstractmethod
+    def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
+        """Return what carries the entries."""
+
+    @abstractmethod
+    def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
+        """Return the one event of a delivery, None where that takes more of them."""
+
+    @abstractmethod
+    def final(self, status: int | None) -> Event:
+        """Return the last event. A status ends it for good; without, come back."""
+
+
+class _BodyOfEvents(Spelling):
+    heartbeat = {
+        "type": "http.response.body",
+        "body": sse.COMMENT,
+        "more_body": True,
+    }
+
+    def final(self, status: int | None) -> Event:
+        return {"type": "http.response.body", "body": b""}
+
+
+class EventStream(_BodyOfEvents):
+    """One channel as an event stream."""
+
+    def __init__(self) -> None:
+        self._opened = False
+
+    def position(self, head: str, cursor: Cursor, *, gap: bool) -> list[Entry]:
+        entries: list[Entry] = []
+        if not self._opened:
+            self._opened = True
+            entries.append(sse.opening(cursor, retry=random.randint(*_RETRY)))
+        if gap:
+            entries.append(sse.gap(cursor))
+        return entries
+
+    def message(self, head: str, message: Message, *, gap: bool) -> Entry:
+        event = sse.message_event(message)
+        return sse.gap(message.id) + event if gap else event
+
+    def end(self, head: str, status: int, reason: str) -> list[Entry]:
+        if status == 410:
+            return [sse.ending("deleted", status)]
+        return [sse.ending("conflict", status)] if status == 409 else []
+
+    def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
+        body = b"".join(entry for entry in entries if isinstance(entry, bytes))
+        yield {"type": "http.response.body", "body": body, "more_body": True}
+
+    def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
+        return {
+            "type": "http.response.body",
+            "body": sse.messages_events(messages),
+            "more_body": True,
+        }
+
+
+class _Json(Entries):
+    def position(self, head: str, cursor: Cursor, *, gap: bool) -> list[Entry]:
+        return [frames.position(head, cursor, gap=gap)]
+
+    def message(self, head: str, message: Message, *, gap: bool) -> Entry:
+        return frames.message_frame(head, message, gap=gap)
+
+    def end(self, head: str, status: int, reason: str) -> list[Entry]:
+        return [frames.error(head, status, reason)]
+
+    def _array(self, entries: Sequence[Entry]) -> str:
+        return f"[{','.join(map(str, entries))}]"
+
+
+class _Socket(Spelling):
+    def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
+        for entry in entries:
+            yield _frame(entry)
+
+    def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
+        if len(messages) > 1:
+            return None
+        return _frame(self.message(head, messages[0], gap=False))
+
+    def final(self, status: int | None) -> Event:
+        code = _GOING_AWAY if status is None else _CLOSE_CODES[status]
+        reason = "" if status is None else _REASONS[status]
+        return {"type": "websocket.close", "code": code, "reason": reason}
+
+
+class Frames(_Json, _Socket):
+    """One channel on a WebSocket."""
+
+    def end(self, head: str, status: int, reason: str) -> list[Entry]:
+        return []  # the close code says it
+
+
+class NchanFrames(_Socket):
+    """One channel on a WebSocket, as Nchan's ``ws+meta.nchan`` has it.
+
+    It knows messages and nothing else: no position, no gap.
+    """
+
+    def position(self, head: str, cursor: Cursor, *, gap: bool) -> list[Entry]:
+        return []
+
+    def message(self, head: str, message: Message, *, gap: bool) -> Entry:
+        return frames.nchan_frame(message)
+
+    def end(self, head: str, status: int, reason: str) -> list[Entry]:
+        return []
+
+
+class MultiplexPoll(_Json):
+    """Many channels in the answer to a long poll: positions come at its end only."""
+
+    def position(self, head: str, cursor: Cursor, *, gap: bool) -> list[Entry]:
+        return self.place(head, cursor, gap=gap) if gap else []
+
+    def place(self, head: str, cursor: Cursor, *, gap: bool) -> list[Entry]:
+        """Say where a reader stands when the poll ends without news for it."""
+        return super().position(head, cursor, gap=gap)
+
+    def array(self, entries: Sequence[Entry]) -> bytes:
+        """Return the body of the answer."""
+        return self._array(entries).encode()
+
+
+class MultiplexStream(_Json, _BodyOfEvents):
+    """Many channels in one event stream."""
+
+    def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
+        yield self._event(self._array(entries))
+
+    def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
+        entries = [self.message(head, message, gap=False) for message in messages]
+        return self._event(self._array(entries))
+
+    def _event(self, array: str) -> Event:
+        body = sse.data_event(array)
+        return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+class MultiplexFrames(_Json, _Socket):
+    """Many channels on one WebSocket."""
+
+    def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
+        yield _frame(self._array(entries))
+
+    def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
+        entries = [self.message(head, message, gap=False) for message in messages]
+        return _frame(self._array(entries))
+
+
+def _frame(entry: Entry) -> Event:
+    kind = "text" if isinstance(entry, str) else "bytes"
+    return {"type": "websocket.send", kind: entry}

@@ -1,0 +1,204 @@
+"""One open stream: an event stream or a WebSocket, of one channel or of many.
+
+The task of the server's call waits in ``receive`` all the while. Who wakes a reader
+writes through the stream's own ``send``, in the middle of the fan-out, as long as
+each write ends at once. Where a write has to wait for the client, and where a reader
+has to look in the store, a worker takes over, the only task beside: what comes
+meanwhile is not queued but read later on, from where the client is.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from pushserver.endpoints import ClientGone, Receive
+from pushserver.feeds import Feed, Reader
+from pushserver.heartbeats import heartbeats
+from pushserver.locations import Location
+from pushserver.spellings import Entry, Spelling
+from pushserver.waiters import Delivery, Ending, Outcome
+from pushserver.writing import Writer
+
+__all__ = ["Stream"]
+
+# Streams end at 80 to 100 % of their time, so that readers spread.
+_UNTIL = (0.8, 1.0)
+# A client that does not read does not hear goodbye.
+_GOODBYE = 1.0
+_GONE = ("http.disconnect", "websocket.disconnect")
+
+
+class Stream:
+    """Writes what its feed finds until it ends. ``many``: readers may come and go."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        spelling: Spelling,
+        writer: Writer,
+        location: Location,
+        *,
+        many: bool,
+    ) -> None:
+        self._feed = feed
+        self._spelling = spelling
+        self._writer = writer
+        self._location = location
+        self._many = many
+        self._worker: asyncio.Task[None] | None = None
+        self._started = self._ended = self._gone = False
+        self._status: int | None = None
+        self._error: Exception | None = None
+        self._stop: Callable[[], None] = lambda: None
+        feed.on_news = self._hear
+
+    async def run(
+        self,
+        receive: Receive,
+        entries: Sequence[Entry] = (),
+        on_frame: Callable[[MutableMapping[str, Any]], None] = lambda frame: None,
+    ) -> None:
+        """Write until the client is gone, a channel or the time ends, or shutdown.
+
+        ``entries`` were collected already, and come first. ``on_frame`` gets what the
+        client sends; it may call ``end`` and ``work``. When cancelled it says goodbye,
+        too.
+        """
+        beats = self._spelling.heartbeat is not None
+        quiet = heartbeats(self._location.heartbeat).add(self._beat) if beats else None
+        self._started = True
+        try:
+            self._start_worker(entries=entries)
+            await self._wait(receive, on_frame)
+        finally:
+            self._ended = True
+            if quiet is not None:
+                quiet()
+            await self._say_goodbye()
+        if self._error is not None and not isinstance(self._error, ClientGone):
+            raise self._error
+
+    def end(self, status: int | None = None) -> None:
+        """End soon; with a status for good, else for the client to come back."""
+        if not self._ended:
+            self._ended, self._status = True, status
+            self._stop()
+
+    def work(self) -> None:
+        """Have what waits in the feed written, by the worker."""
+        if self._worker is None and self._started and not self._ended:
+            self._start_worker()
+
+    def _start_worker(
+        self,
+        *,
+        unfinished: Awaitable[None] | None = None,
+        entries: Sequence[Entry] = (),
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._worker = loop.create_task(self._work(unfinished, entries))
+
+    async def _wait(
+        self, receive: Receive, on_frame: Callable[[MutableMapping[str, Any]], None]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        seconds = self._location.max_stream_seconds * random.uniform(*_UNTIL)
+        try:
+            async with asyncio.timeout(seconds) as scope:
+
+                def stop() -> None:
+                    if not scope.expired():
+                        scope.reschedule(loop.time())
+
+                self._stop = stop
+                if self._ended:
+                    return
+                while (event := await receive())["type"] not in _GONE:
+                    on_frame(event)
+                self._gone = True
+        except TimeoutError:
+            pass
+        finally:
+            self._stop = lambda: None
+
+    def _hear(self, reader: Reader, outcome: Outcome | None) -> None:
+        if self._ended:
+            return
+        if outcome is Ending.SHUTDOWN:
+            self.end()
+        elif (
+            self._worker is None
+            and self._started
+            and type(outcome) is Delivery
+            and not outcome.gap
+            and self._fits(outcome)
+            and (event := self._spelling.at_once(reader.head, outcome.messages))
+        ):
+            reader.advance(outcome.messages[-1])
+            self._write(event)
+        else:
+            self._feed.put_behind(reader)
+            self.work()
+
+    def _fits(self, delivery: Delivery) -> bool:
+        messages = delivery.messages
+        return len(messages) == 1 or (
+            sum(len(message.body) for message in messages) <= self._location.max_answer
+        )
+
+    def _beat(self) -> None:
+        if self._worker is None and not self._ended and self._spelling.heartbeat:
+            self._write(dict(self._spelling.heartbeat))
+
+    def _write(self, event: MutableMapping[str, Any]) -> None:
+        """Write from whatever task this is; it must not get our errors."""
+        try:
+            rest = self._writer.start(event)
+        except Exception as error:
+            self._fail(error)
+            return
+        if rest is not None:
+            self._start_worker(unfinished=rest)
+        elif self._writer.full:
+            self.end()
+
+    async def _work(
+        self, unfinished: Awaitable[None] | None, entries: Sequence[Entry]
+    ) -> None:
+        try:
+            if unfinished is not None:
+                await unfinished
+            while True:
+                if entries:
+                    for event in self._spelling.events(entries):
+                        await self._writer.send(event)
+                if self._writer.full or self._feed.draining:
+                    self.end()
+                elif not self._many and not self._feed.readers:
+                    self.end(self._feed.status)
+                if self._ended or not self._feed.waiting:
+                    break
+                entries = await self._feed.collect()
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._worker = None
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self._gone = True
+        self.end()
+
+    async def _say_goodbye(self) -> None:
+        worker = self._worker
+        if worker is not None:
+            worker.cancel()
+            await asyncio.wait([worker])
+        if self._gone:
+            return
+        try:
+            async with asyncio.timeout(_GOODBYE):
+                await self._writer.send(self._spelling.final(self._status))
+        except (TimeoutError, ClientGone):
+            pass
