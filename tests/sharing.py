@@ -30,13 +30,17 @@ def settings(
     backend: str,
     *,
     layer: dict[str, Any] | None = None,
+    name: str | None = None,
     **push: Any,
 ) -> dict[str, Any]:
-    """The settings of a project on that Redis, with a layer of its own prefix."""
-    config = {"hosts": [server.url], **(layer or {})}
+    """The settings of a project on that Redis, whose connections may have a name."""
+    url = server.url
+    if name is not None:
+        url += f"{'&' if '?' in url else '?'}client_name={name}"
+    config = {"hosts": [url], **(layer or {})}
     return {
         "CHANNEL_LAYERS": {"default": {"BACKEND": backend, "CONFIG": config}},
-        "PUSH_SERVER": {"store": {"type": "redis", "url": server.url}, **QUICK, **push},
+        "PUSH_SERVER": {"store": {"type": "redis", "url": url}, **QUICK, **push},
     }
 
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, ClassVar
 
 import pytest
@@ -34,6 +34,7 @@ AT_ONCE = 2.0  # seconds, on a busy machine
 RESYNC = 1.0
 REDIS_TIMEOUT = 1.0
 HEALED = 5.0  # seconds after Redis is back
+READERS = "readers"  # as Redis knows the connections of this process
 
 
 class Watched:
@@ -154,7 +155,12 @@ class Project:
 
 @asynccontextmanager
 async def project(
-    plain: Process, server: RedisServer, backend: str, **options: Any
+    plain: Process,
+    server: RedisServer,
+    backend: str,
+    *,
+    busy: bool = True,
+    **options: Any,
 ) -> AsyncIterator[Project]:
     """Serve here, publish there, and keep the layer busy."""
     server.command("FLUSHALL")
@@ -162,9 +168,9 @@ async def project(
     options = {"redis_timeout": REDIS_TIMEOUT, "resync": RESYNC} | options
     theirs = settings(server, CORE if "Core" in backend else PUBSUB, **options)
     await asyncio.to_thread(plain.ask, "configure", theirs)
-    ours = settings(server, f"{__name__}.{backend}", **options)
+    ours = settings(server, f"{__name__}.{backend}", **options, name=READERS)
     with override_settings(**ours):
-        consumer = asyncio.create_task(be_busy())
+        consumer = asyncio.create_task(be_busy() if busy else asyncio.sleep(0))
         try:
             yield Project(plain)
         finally:
@@ -238,7 +244,7 @@ async def test_a_burst_is_delivered_in_order_and_once(plain, server, backend):
 @BOTH
 async def test_many_channels_are_joined_together(plain, server, backend):
     """More channels than the layer has connections come alive at the same time."""
-    options = {"resync": NEVER, "redis_timeout": 10}
+    options: dict[str, Any] = {"resync": NEVER, "redis_timeout": 10}
     async with project(plain, server, backend, **options) as here:
         readers = [Reader(f"c{i}") for i in range(300)]
         await asyncio.gather(*(reader.__aenter__() for reader in readers))
@@ -269,6 +275,48 @@ async def test_an_idle_layer_is_no_outage(
         for hub in hubs:
             await hub.close()
     assert caplog.messages == []
+
+
+@contextmanager
+def monitored(server: RedisServer) -> Iterator[list[str]]:
+    """Write down the commands of this process, without those of its scripts."""
+    commands: list[str] = []
+    with server.client() as client, client.monitor() as monitor:
+        yield commands
+        server.command("ECHO", "the end")
+        with server.client() as other:
+            clients = other.client_list()
+        ours = {each["addr"] for each in clients if each["name"] == READERS}
+        while (seen := monitor.next_command())["command"] != "ECHO the end":
+            address = f"{seen['client_address']}:{seen['client_port']}"
+            if address in ours:  # scripts have no address
+                commands.append(seen["command"])
+
+
+@pytest.mark.parametrize(("backend", "most"), [("Core", 6), ("PubSub", 2)])
+async def test_what_a_process_asks_of_redis(plain, server, backend, most):
+    """Few commands for a message, however many readers it has; none for a poll."""
+    async with project(plain, server, backend, busy=False, resync=NEVER) as here:
+        cursor = Cursor.parse((await here.send("news", "first"))[1])
+        async with Reader("news", cursor) as reader:
+            assert reader.held
+        with monitored(server) as commands:
+            for _ in range(20):
+                async with AsyncExitStack() as stack:
+                    readers = [Reader("news", cursor) for _ in range(10)]
+                    for reader in readers:
+                        await stack.enter_async_context(reader)
+                    await here.send("news", "hello")
+                    for reader in readers:
+                        outcome = await reader.outcome(deadline=AT_ONCE)
+                    cursor = outcome.messages[-1].id
+        assert 20 <= len(commands) <= 20 * most
+        with monitored(server) as commands:
+            for _ in range(1000):
+                async with Reader("news", cursor) as reader:
+                    assert reader.held
+        # Once a second a process tells the others how many it holds.
+        assert len(commands) <= 10
 
 
 @BOTH
