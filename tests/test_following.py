@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -10,8 +10,10 @@ from pushserver import publishing
 from pushserver.exceptions import StoreUnavailable
 from pushserver.following import Following
 from pushserver.messages import START, Cursor, Message
+from pushserver.stores import get_store
 from pushserver.subscriptions import Subscriptions
 from pushserver.waiters import Delivery, Ending, Outcome
+from tests.faults import RemoteStore
 from tests.readers import KEY, publish, serving
 
 ANCIENT = Cursor(1000, 0)
@@ -151,6 +153,26 @@ async def test_a_loss_without_a_message_makes_it_look():
             assert following.position == last.id
             await follower.look()
             assert following.gap is False
+
+
+async def test_a_store_that_loses_its_memory_makes_it_look():
+    """The loss is told once, and what comes next is not missed."""
+    async with serving(store="RemoteStore") as running:
+        first = await publish("a")
+        follower = Follower(running, first.id)
+        with follower.following:
+            await follower.look()
+            await asyncio.sleep(1)
+            cast(RemoteStore, get_store()).lose_everything()
+            await told(follower)
+            assert follower.told == [None]
+            await follower.look()
+            assert follower.following.gap
+            await publish("b")
+            await until(lambda: follower.bodies == "b")
+            await publish("c")
+            await until(lambda: follower.bodies == "bc")
+            assert follower.gaps == 1
 
 
 async def test_an_old_cursor_is_told_of_the_loss_with_the_first_message():

@@ -315,6 +315,12 @@ class Connection:
         head = "\r\n".join([*lines, "", ""]).encode()
         self.send(head + (body or b""))
 
+    def line(self) -> bytes:
+        """Read a line of what comes, whatever it is a part of."""
+        line = self._incoming.readline()
+        assert line, "it has ended"
+        return line
+
     def response(self, *, head: bool = False) -> Response:
         """Read the next answer; `head` says that it answers a HEAD request."""
         line = self._incoming.readline()

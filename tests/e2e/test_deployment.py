@@ -78,6 +78,36 @@ def test_an_update_comes_through_at_once(running):
     assert time.monotonic() - sent < 2  # by its wake-up, not by verification
 
 
+def test_an_event_stream_comes_through_at_once(running):
+    """Nothing of it waits in a buffer."""
+    with running.nginx.connect(timeout=10) as connection:
+        accept = {"Accept": "text/event-stream"}
+        connection.request("GET", "/updates/stream", headers=accept)
+        for body in (b"one", b"two"):
+            wait_until(lambda: sum(held(running)) == 1)
+            assert post(running.processes[0], "stream", body) in (201, 202)
+            while body not in connection.line():
+                pass
+
+
+def test_many_channels_come_through_at_once(running):
+    """Also where the process that held them dies: another one is asked."""
+    asked = json.dumps({"channels": {"many-1": {}, "many-2": {}}}).encode()
+    with running.nginx.connect(timeout=30) as connection:
+        connection.request("POST", "/updates", body=asked)
+        wait_until(lambda: sum(held(running)) == 2)
+        holder = held(running).index(2)
+        running.kill(holder)
+        others = [i for i in range(3) if i != holder]
+        wait_until(lambda: sum(running.witness(i)["held"] for i in others) == 2)
+        post(running.processes[others[0]], "many-2", b"now")
+        answer = connection.response()
+    running.restart(holder)
+    assert answer.status == 200
+    [entry] = json.loads(answer.body)
+    assert (entry["channel"], entry["text"]) == ("many-2", "now")
+
+
 def test_polls_are_spread_by_the_number_that_is_held(running):
     """Each of three processes holds a third of the readers."""
     use_all(running)
@@ -124,9 +154,13 @@ def test_django_learns_who_asks(running):
 
 
 def test_a_websocket_goes_through(running):
-    """The upgrade reaches the project."""
-    url = f"ws://127.0.0.1:{running.nginx.port}/socket/"
-    with connect_websocket(url) as websocket:
+    """The upgrade reaches the channels, and the project."""
+    url = f"ws://127.0.0.1:{running.nginx.port}"
+    with connect_websocket(f"{url}/updates/websocket") as websocket:
+        assert json.loads(websocket.recv(timeout=10)) == {"id": "0-0"}
+        post(running.processes[0], "websocket", b"now")
+        assert json.loads(websocket.recv(timeout=10))["text"] == "now"
+    with connect_websocket(f"{url}/socket/") as websocket:
         websocket.send("hello")
         assert websocket.recv(timeout=10) == "hello"
 
@@ -177,9 +211,10 @@ def test_nginx_waits_longer_than_a_poll_is_held():
 
 
 def option(text: str, name: str) -> str:
-    """Return the one value that the option has in nginx.conf."""
-    (line,) = [line for line in text.splitlines() if line.split()[:1] == [name]]
-    return line.strip().removesuffix(";").split(maxsplit=1)[1]
+    """Return the one value that the option has in nginx.conf, wherever it stands."""
+    lines = {line.strip() for line in text.splitlines() if line.split()[:1] == [name]}
+    (line,) = lines
+    return line.removesuffix(";").split(maxsplit=1)[1]
 
 
 def unit_value(name: str) -> str:

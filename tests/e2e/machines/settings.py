@@ -37,6 +37,7 @@ PUSH_SERVER = {
     "trusted_proxies": LOOPBACK,
     "locations": [
         {"type": "subscriber", "prefix": "/updates/"},
+        {"type": "multiplex", "url": "/updates"},
         {"type": "publisher", "prefix": "/send-update/", "allow": LOOPBACK},
     ],
 }
