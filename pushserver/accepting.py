@@ -1,10 +1,15 @@
-"""Which transport a request asks for, by its Accept. Pure."""
+"""What a reader asks for: by which transport, and from where on. Pure."""
 
 from collections.abc import Mapping
+from urllib.parse import parse_qs
 
+from pushserver.endpoints import Scope
 from pushserver.locations import Location
+from pushserver.messages import Cursor, read_cursor
 
-__all__ = ["transport_of"]
+__all__ = ["cursor_of", "transport_of"]
+
+_CURSOR_PARAMETERS = ("since", "last_event_id", "lastEventId")
 
 _STREAM = "text/event-stream"
 
@@ -38,3 +43,22 @@ def _acceptable(accept: str) -> set[str]:
 def _is_zero(parameter: str) -> bool:
     name, _, value = parameter.partition("=")
     return name.strip() == "q" and value.strip().strip("0.") == ""
+
+
+def cursor_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Cursor | None:
+    """Return the cursor that a request carries, if any. Raises InvalidCursor."""
+    if tag := headers.get(b"if-none-match"):  # all that our own clients send
+        date = headers.get(b"if-modified-since", b"")
+        return read_cursor(
+            if_none_match=tag.decode("latin-1"),
+            if_modified_since=date.decode("latin-1"),
+        )
+    query = scope.get("query_string", b"")
+    asked = parse_qs(query.decode("latin-1")) if query else {}
+    return read_cursor(
+        if_modified_since=headers.get(b"if-modified-since", b"").decode("latin-1"),
+        others=(
+            headers.get(b"last-event-id", b"").decode("latin-1"),
+            *(asked.get(name, [None])[0] for name in _CURSOR_PARAMETERS),
+        ),
+    )

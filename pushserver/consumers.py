@@ -8,6 +8,7 @@ which waits in ``receive`` itself.
 
 import asyncio
 import random
+from abc import abstractmethod
 from contextlib import suppress
 from dataclasses import asdict
 from typing import ClassVar
@@ -25,7 +26,7 @@ from pushserver import (
     publishing,
     subscriptions,
 )
-from pushserver.accepting import transport_of
+from pushserver.accepting import cursor_of, transport_of
 from pushserver.channel_report import render
 from pushserver.conf import get_config
 from pushserver.endpoints import Headers, Receive, Reply, Scope, Send
@@ -122,9 +123,9 @@ class ReadingConsumer(LocationConsumer):
                     await endpoints.reply(self.base_send, *answer)
             raise
 
+    @abstractmethod
     async def read(self, receive: Receive) -> Reply | None:
         """Return the answer to a reader, None when it has it."""
-        raise NotImplementedError
 
     async def signals(self) -> ConnectionSignals | HttpResponseBase:
         """Return what tells the receivers, or what a middleware answers instead."""
@@ -172,8 +173,9 @@ class SubscriberConsumer(ReadingConsumer):
         transport = transport_of(self.headers, self.location)
         if transport is None:
             return NOT_ACCEPTABLE
-        cursor = endpoints.cursor_of(self.scope, self.headers)
-        if not self.location.create_on_get and not await publishing.exists(key):
+        cursor = cursor_of(self.scope, self.headers)
+        must_exist = not self.location.create_on_get and transport == "long-poll"
+        if must_exist and not await publishing.exists(key):
             return endpoints.line(404, "There is no such channel.")
         signals = await self.signals() if has_listeners(SubscriberConsumer) else None
         if isinstance(signals, HttpResponseBase):

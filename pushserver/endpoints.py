@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
-from urllib.parse import parse_qs, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 
@@ -17,7 +17,7 @@ from pushserver.exceptions import (
     MessageTooBig,
     StoreUnavailable,
 )
-from pushserver.messages import START, Cursor, Message, read_cursor
+from pushserver.messages import START, Message
 from pushserver.waiters import Ending, Outcome, Waiter
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "Send",
     "below",
     "check_path",
-    "cursor_of",
     "headers_of",
     "labels_of",
     "line",
@@ -57,7 +56,7 @@ _ENDINGS = {
     Ending.CONFLICT: (409, "Another request is held on this channel."),
     Ending.SHUTDOWN: (503, "The server is going down."),
 }
-_CURSOR_PARAMETERS = ("since", "last_event_id", "lastEventId")
+_GONE = ("http.disconnect", "websocket.disconnect")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -132,25 +131,6 @@ def below(prefix: str | None, path: str) -> str:
     As in Django, a path without it is all right: a proxy has taken it off.
     """
     return path.removeprefix((prefix or "").rstrip("/"))
-
-
-def cursor_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Cursor | None:
-    """Return the cursor that a request carries, if any. Raises InvalidCursor."""
-    if tag := headers.get(b"if-none-match"):  # all that our own clients send
-        date = headers.get(b"if-modified-since", b"")
-        return read_cursor(
-            if_none_match=tag.decode("latin-1"),
-            if_modified_since=date.decode("latin-1"),
-        )
-    query = scope.get("query_string", b"")
-    asked = parse_qs(query.decode("latin-1")) if query else {}
-    return read_cursor(
-        if_modified_since=headers.get(b"if-modified-since", b"").decode("latin-1"),
-        others=(
-            headers.get(b"last-event-id", b"").decode("latin-1"),
-            *(asked.get(name, [None])[0] for name in _CURSOR_PARAMETERS),
-        ),
-    )
 
 
 async def read_body(
@@ -240,14 +220,20 @@ def reply_to(error: Exception) -> Reply:
             return line(500, "The push server failed; its log says why.")
 
 
-async def wait(waiter: Waiter, receive: Receive, timeout: float) -> Outcome | None:
+async def wait(
+    waiter: Waiter,
+    receive: Receive,
+    timeout: float,
+    on_event: Callable[[MutableMapping[str, Any]], None] | None = None,
+) -> Outcome | None:
     """Wait for the four ends of a held request, in its own task.
 
     Returns the outcome, DEADLINE ``timeout`` seconds later, None when the client is
-    gone. Cancellation passes through. ``receive`` is waited for directly, and a
-    message cancels that wait as a deadline does: racing a second task makes a bare
-    poll on uvicorn dearer by 40 %, and having the waker write the answer makes it
-    cheaper by 2 %, on granian and daphne by nothing (bench/README.md).
+    gone; ``on_event`` gets whatever else it says. Cancellation passes through.
+    ``receive`` is waited for directly, and a message cancels that wait as a deadline
+    does: racing a second task makes a bare poll on uvicorn dearer by 40 %, and having
+    the waker write the answer makes it cheaper by 2 %, on granian and daphne by nothing
+    (bench/README.md).
     """
     if (outcome := waiter.outcome) is not None:
         return outcome
@@ -257,8 +243,9 @@ async def wait(waiter: Waiter, receive: Receive, timeout: float) -> Outcome | No
     wake = waiter.on_end = _Wake(task)
     due = deadlines.call_in(task.get_loop(), timeout, wake)
     try:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        while (event := await receive())["type"] not in _GONE:
+            if on_event is not None:
+                on_event(event)
     except asyncio.CancelledError:
         # The server may have cancelled as well, and then that counts.
         if not wake.called or task.cancelling() - 1 > cancelled_before:

@@ -76,16 +76,16 @@ class Following(Subscription):
     def advance(self, message: Message) -> None:
         """Go on after this message: the client was given it, and told of a loss."""
         self._seen = self._position = message.id
-        self._gap = False
-        if self.waiter is not None:
-            self.waiter.gap = False
+        self._told()
 
     def admit(self) -> None:
         """Take note that the client was told its position, and of a loss."""
         self._position = self.position
-        self._gap = False
-        if self.waiter is not None:
-            self.waiter.gap = False
+        self._told()
+
+    def _told(self) -> None:
+        assert self.waiter is not None  # noqa: S101 (parked when something is found)
+        self._gap = self.waiter.gap = False
 
     def _conclude(self, messages: Sequence[Message], *, wait: bool) -> Outcome | None:
         if messages and self._position >= messages[0].id:

@@ -1,6 +1,5 @@
 """Many channels on one request: a long poll of all of them, or an event stream."""
 
-import asyncio
 import random
 from typing import ClassVar
 
@@ -89,27 +88,15 @@ class MultiplexConsumer(ReadingConsumer):
 
     async def _hold(self, feed: Feed, receive: Receive) -> list[Entry] | Ending | None:
         """Return what comes in time, maybe nothing; None when the client is gone."""
-        loop = asyncio.get_running_loop()
-        share = random.uniform(_DEADLINE_FROM, 1)
-        deadline = loop.time() + self.location.poll_timeout * share
         news = Waiter(START, gap=False)
 
         def hear(reader: Reader, outcome: Outcome | None) -> None:
-            if outcome is not Ending.SHUTDOWN:
-                feed.put_behind(reader)
+            feed.put_behind(reader)
             news.end(outcome or Ending.DEADLINE)
 
         feed.on_news = hear
-        while True:
-            outcome: Outcome | None = Ending.DEADLINE
-            if not feed.waiting:
-                left = deadline - loop.time()
-                outcome = await endpoints.wait(news, receive, left)
-            if outcome is None or outcome is Ending.SHUTDOWN:
-                return outcome
-            news = Waiter(START, gap=False)
-            entries = await feed.collect()
-            if feed.draining:
-                return Ending.SHUTDOWN
-            if entries or loop.time() >= deadline:
-                return entries
+        timeout = self.location.poll_timeout * random.uniform(_DEADLINE_FROM, 1)
+        outcome = await endpoints.wait(news, receive, timeout)
+        if outcome is None or outcome is Ending.SHUTDOWN:
+            return outcome
+        return await feed.collect()

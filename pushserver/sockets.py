@@ -5,6 +5,7 @@ the server can send that. What concerns a channel is said on the open socket, by
 code or entry: a page gets to see that, and not why a handshake failed.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,7 @@ from django.core.handlers.asgi import get_script_prefix
 from django.http.response import HttpResponseBase
 
 from pushserver import access, endpoints, frames, subscribing, subscriptions
+from pushserver.accepting import cursor_of
 from pushserver.conf import get_config
 from pushserver.consumers import SubscriberConsumer
 from pushserver.endpoints import Receive, Reply, Scope, Send
@@ -43,7 +45,7 @@ NCHAN = "ws+meta.nchan"
 _MOST_IGNORED = 65_536  # bytes
 
 
-class LocationSocket:
+class LocationSocket(ABC):
     """Serves one location. The channel id is the first argument of the URL."""
 
     def __init__(self, *, location: Location) -> None:
@@ -83,9 +85,9 @@ class LocationSocket:
             return endpoints.line(404, "There is no WebSocket here ('transports').")
         return await self.listen(receive, send)
 
+    @abstractmethod
     async def listen(self, receive: Receive, send: Send) -> Reply | None:
         """Serve a handshake that is all right so far."""
-        raise NotImplementedError
 
     async def signals(self) -> ConnectionSignals | Reply | None:
         """Return what tells the receivers, or what a middleware answers instead."""
@@ -134,7 +136,7 @@ class SubscriberSocket(LocationSocket):
     async def listen(self, receive: Receive, send: Send) -> Reply | None:
         location = self.location
         channel_id = validate_channel_id(self.scope["url_route"]["args"][-1])
-        cursor = endpoints.cursor_of(self.scope, self.headers)
+        cursor = cursor_of(self.scope, self.headers)
         signals = await self.signals()
         if isinstance(signals, tuple):
             return signals

@@ -67,8 +67,9 @@ class Entries(ABC):
 class Spelling(Entries):
     """One way to write them as they come."""
 
-    heartbeat: Event | None = None
-    """What keeps a silent stream alive; None where the server sees to that."""
+    def heartbeat(self) -> Event | None:
+        """Return what keeps a silent stream alive; None if the server sees to it."""
+        return None
 
     @abstractmethod
     def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
@@ -84,11 +85,8 @@ class Spelling(Entries):
 
 
 class _BodyOfEvents(Spelling):
-    heartbeat = {
-        "type": "http.response.body",
-        "body": sse.COMMENT,
-        "more_body": True,
-    }
+    def heartbeat(self) -> Event | None:
+        return _more(sse.COMMENT)
 
     def final(self, status: int | None) -> Event:
         return {"type": "http.response.body", "body": b""}
@@ -120,14 +118,10 @@ class EventStream(_BodyOfEvents):
 
     def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
         body = b"".join(entry for entry in entries if isinstance(entry, bytes))
-        yield {"type": "http.response.body", "body": body, "more_body": True}
+        yield _more(body)
 
     def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
-        return {
-            "type": "http.response.body",
-            "body": sse.messages_events(messages),
-            "more_body": True,
-        }
+        return _more(sse.messages_events(messages))
 
 
 class _Json(Entries):
@@ -209,8 +203,7 @@ class MultiplexStream(_Json, _BodyOfEvents):
         return self._event(self._array(entries))
 
     def _event(self, array: str) -> Event:
-        body = sse.data_event(array)
-        return {"type": "http.response.body", "body": body, "more_body": True}
+        return _more(sse.data_event(array))
 
 
 class MultiplexFrames(_Json, _Socket):
@@ -222,6 +215,11 @@ class MultiplexFrames(_Json, _Socket):
     def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
         entries = [self.message(head, message, gap=False) for message in messages]
         return _frame(self._array(entries))
+
+
+def _more(body: bytes) -> Event:
+    # A new one each time: whoever wraps `send` may change it.
+    return {"type": "http.response.body", "body": body, "more_body": True}
 
 
 def _frame(entry: Entry) -> Event:

@@ -12,12 +12,13 @@ import random
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from pushserver import deadlines, endpoints
 from pushserver.endpoints import ClientGone, Receive
 from pushserver.feeds import Feed, Reader
-from pushserver.heartbeats import heartbeats
 from pushserver.locations import Location
+from pushserver.messages import START
 from pushserver.spellings import Entry, Spelling
-from pushserver.waiters import Delivery, Ending, Outcome
+from pushserver.waiters import Delivery, Ending, Outcome, Waiter
 from pushserver.writing import Writer
 
 __all__ = ["Stream"]
@@ -26,7 +27,6 @@ __all__ = ["Stream"]
 _UNTIL = (0.8, 1.0)
 # A client that does not read does not hear goodbye.
 _GOODBYE = 1.0
-_GONE = ("http.disconnect", "websocket.disconnect")
 
 
 class Stream:
@@ -50,7 +50,8 @@ class Stream:
         self._started = self._ended = self._gone = False
         self._status: int | None = None
         self._error: Exception | None = None
-        self._stop: Callable[[], None] = lambda: None
+        self._news = Waiter(START, gap=False)
+        self._due: deadlines.Due = {}
         feed.on_news = self._hear
 
     async def run(
@@ -65,16 +66,17 @@ class Stream:
         client sends; it may call ``end`` and ``work``. When cancelled it says goodbye,
         too.
         """
-        beats = self._spelling.heartbeat is not None
-        quiet = heartbeats(self._location.heartbeat).add(self._beat) if beats else None
+        seconds = self._location.max_stream_seconds * random.uniform(*_UNTIL)
         self._started = True
+        if self._spelling.heartbeat() is not None:
+            self._beat_later()
         try:
             self._start_worker(entries=entries)
-            await self._wait(receive, on_frame)
+            end = await endpoints.wait(self._news, receive, seconds, on_frame)
+            self._gone = self._gone or end is None
         finally:
             self._ended = True
-            if quiet is not None:
-                quiet()
+            self._due.pop(self._beat, None)
             await self._say_goodbye()
         if self._error is not None and not isinstance(self._error, ClientGone):
             raise self._error
@@ -83,7 +85,7 @@ class Stream:
         """End soon; with a status for good, else for the client to come back."""
         if not self._ended:
             self._ended, self._status = True, status
-            self._stop()
+            self._news.end(Ending.DEADLINE)
 
     def work(self) -> None:
         """Have what waits in the feed written, by the worker."""
@@ -98,29 +100,6 @@ class Stream:
     ) -> None:
         loop = asyncio.get_running_loop()
         self._worker = loop.create_task(self._work(unfinished, entries))
-
-    async def _wait(
-        self, receive: Receive, on_frame: Callable[[MutableMapping[str, Any]], None]
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        seconds = self._location.max_stream_seconds * random.uniform(*_UNTIL)
-        try:
-            async with asyncio.timeout(seconds) as scope:
-
-                def stop() -> None:
-                    if not scope.expired():
-                        scope.reschedule(loop.time())
-
-                self._stop = stop
-                if self._ended:
-                    return
-                while (event := await receive())["type"] not in _GONE:
-                    on_frame(event)
-                self._gone = True
-        except TimeoutError:
-            pass
-        finally:
-            self._stop = lambda: None
 
     def _hear(self, reader: Reader, outcome: Outcome | None) -> None:
         if self._ended:
@@ -147,9 +126,15 @@ class Stream:
             sum(len(message.body) for message in messages) <= self._location.max_answer
         )
 
+    def _beat_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._due = deadlines.call_in(loop, self._location.heartbeat, self._beat)
+
     def _beat(self) -> None:
-        if self._worker is None and not self._ended and self._spelling.heartbeat:
-            self._write(dict(self._spelling.heartbeat))
+        self._beat_later()
+        # A client that does not read is no reason to write more.
+        if self._worker is None and (event := self._spelling.heartbeat()):
+            self._write(event)
 
     def _write(self, event: MutableMapping[str, Any]) -> None:
         """Write from whatever task this is; it must not get our errors."""

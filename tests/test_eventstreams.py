@@ -238,6 +238,24 @@ async def test_silence_is_broken_by_comments(serve: Serve) -> None:
     await leave(stream)
 
 
+async def test_who_does_not_read_gets_no_comments(serve: Serve) -> None:
+    """There is something to write already."""
+    client = serve(heartbeat=5)
+    stream = await listen(client)
+    stream.reading.clear()
+    await publish(client, "a")
+    await asyncio.sleep(16)
+    stream.reading.set()
+    await stream.body_has(b"data: a")
+    parser = Parser()
+    parser.feed(stream.answer.body)
+    assert parser.comments == 0
+    await asyncio.sleep(5)
+    parser.feed(stream.answer.body)
+    assert parser.comments == 1
+    await leave(stream)
+
+
 async def test_it_ends_in_time(serve: Serve) -> None:
     """After 80 to 100 % of the time, complete, for the client to come back."""
     loop = asyncio.get_running_loop()

@@ -1,5 +1,6 @@
 """What a connection has yet to be told, of however many channels."""
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -135,3 +136,15 @@ async def test_entries_of_no_channel_go_first():
             feed.note('{"error":400}')
             entries = await collect(feed)
             assert entries == [{"error": 400}, {"channel": "a", "id": str(START)}]
+
+
+async def test_what_comes_while_it_is_collected_waits():
+    """Though nobody listens yet: the next look finds it."""
+    async with serving() as running:
+        with feed_of(running, "a") as feed:
+            await feed.collect()
+            waited = [feed.waiting]
+            await publish("x", key=("default", "a"))
+            await asyncio.sleep(0.1)
+            assert [*waited, feed.waiting] == [False, True]
+            assert [entry["text"] for entry in await collect(feed)] == ["x"]

@@ -136,7 +136,7 @@ def test_sockets_end_with_a_code(kind: type[Spelling], status: int | None, code:
 def test_streams_end_complete(kind: type[Spelling]):
     """Whatever the reason."""
     assert kind().final(410) == {"type": "http.response.body", "body": b""}
-    assert kind.heartbeat is not None
+    assert kind().heartbeat() is not None
 
 
 def test_a_poll_says_positions_at_its_end():

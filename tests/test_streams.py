@@ -118,6 +118,8 @@ async def test_frames_of_the_client_are_handed_on():
             assert wire.sent[-1]["code"] == 1009
             stream.work()
             await publish("too late")
+            await asyncio.sleep(0.1)
+            assert "too late" not in wire.texts()
 
 
 async def test_an_end_before_it_waits_counts_too():
