@@ -262,6 +262,10 @@ export function createClient({ environment, createLink, renew }) {
     if (state === "closed" || (next.state === state && next.status === status)) return;
     condition = next;
     emit("state", next);
+    if (next.status !== null && next.status >= 400 && next.status < 500) {
+      const reason = "the server refuses the request";
+      emit("error", { channel: null, status: next.status, reason });
+    }
   }
 
   /**

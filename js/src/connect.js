@@ -167,7 +167,8 @@ function checked(config, environment) {
  */
 function checkedSpec(spec, base) {
   /** @type {{ channel?: unknown, url?: unknown, since?: string | null }} */
-  const { channel, url, since } = typeof spec === "object" && spec ? spec : { channel: spec };
+  const { channel, url, since } =
+    typeof spec === "object" && spec ? spec : { channel: spec };
   if (typeof channel === "string" && channel !== "") {
     return { key: keyOf({ channel }), name: channel, since };
   }

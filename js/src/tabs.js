@@ -35,7 +35,6 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
   return {
     start() {
       session = begin();
-      onStart();
     },
     stop() {
       session?.end();
@@ -72,11 +71,17 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
     const ended = new Promise((resolve) => {
       release = () => resolve(undefined);
     });
+    let isPresent = false;
     /** @type {import("./connection.js").Condition | null} */
     let condition = null;
 
     broadcast.onmessage = ({ data }) => heard(data);
-    hold(`${name}:${tab}`, () => ended);
+    hold(`${name}:${tab}`, () => {
+      // Before it has its lock a tab would be taken for one that is gone.
+      isPresent = true;
+      introduce();
+      return ended;
+    });
     hold(name, lead);
     return { tab, tell, end };
 
@@ -86,8 +91,10 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
      */
     function hold(lock, fn) {
       // Refused where a page has no storage of its own; aborted at the end.
-      locks.request(lock, { signal: controller.signal }, fn).catch(() => {
-        if (!controller.signal.aborted && lock === name) void lead();
+      const { signal } = controller;
+      const granted = () => (signal.aborted ? ended : fn());
+      locks.request(lock, { signal }, granted).catch(() => {
+        if (!signal.aborted && lock === name) void lead();
       });
     }
 
@@ -101,7 +108,6 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
     }
 
     function lead() {
-      if (controller.signal.aborted) return ended;
       wire = createWire({
         ...options,
         onItems(items) {
@@ -128,7 +134,7 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
     /** To the leader, who may be this one. @param {Note} note */
     function tell(note) {
       if (wire) obey(wire, note);
-      else post(note);
+      else if (isPresent) post(note);
     }
 
     /** @param {Note} note */

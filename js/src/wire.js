@@ -82,7 +82,7 @@ export function createWire(options) {
       channel.wants.set(reader, { ...wanted });
       // A new token ends a refusal, but not one of new token after new token.
       if (channel.isResting && renewed && channel.failures <= 1) wakeUp(channel);
-      checkPosition(key, channel);
+      if (isBehind(key, channel)) isStale = true;
     }
     gather.set(live.size === 0 ? 0 : GATHER, apply);
   }
@@ -194,8 +194,8 @@ export function createWire(options) {
         items.push({ key: "", after: null, entry }); // about the request as a whole
       }
     }
+    // A reader for whom this leaves a hole says so: it wants the channel from there.
     options.onItems(items);
-    if (isStale) gather.set(GATHER, apply);
   }
 
   /**
@@ -212,7 +212,6 @@ export function createWire(options) {
       }
       channel.failures = 0;
       channel.position = id;
-      checkPosition(key, channel);
     }
   }
 
@@ -245,13 +244,14 @@ export function createWire(options) {
   }
 
   /**
+   * Whether some reader wants what came before the position on the wire.
    * @param {string} key
    * @param {Channel} channel
    */
-  function checkPosition(key, channel) {
-    if (!live.has(key) || channel.position === null) return;
+  function isBehind(key, channel) {
+    if (!live.has(key) || channel.position === null) return false;
     const need = needed(channel);
-    if (need === null || isAfter(channel.position, need)) isStale = true;
+    return need === null || isAfter(channel.position, need);
   }
 }
 

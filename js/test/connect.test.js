@@ -7,6 +7,47 @@ import { createScene, seeded } from "./scene.js";
 const TRANSPORTS = ["long-poll", "event-stream", "websocket"];
 const HALF = { random: () => 0.5 };
 
+test("websocket: a channel that is heard again is asked for on another socket", async () => {
+  const scene = createScene(HALF);
+  const page = scene.open({ transports: ["websocket"] });
+  const [a] = page.listen("a", "b");
+  await scene.pass(100);
+  const [socket] = scene.server.readers;
+  a?.close();
+  page.listen("c");
+  await scene.pass(100);
+  assert.deepEqual([...scene.server.readers], [socket]);
+  assert.deepEqual([...(socket?.channels.keys() ?? [])], ["b", "c"]);
+  page.listen("a");
+  await scene.pass(100);
+  assert.notDeepEqual([...scene.server.readers], [socket]);
+  assert.equal(scene.server.connections(), 1);
+});
+
+test("websocket: a channel that was refused is asked for again on the same socket", async () => {
+  const scene = createScene(HALF);
+  scene.server.refused.set("a", 404);
+  const page = scene.open({ transports: ["websocket"] });
+  page.listen("a", "b");
+  await scene.pass(100);
+  const sockets = [...scene.server.readers];
+  scene.server.refused.clear();
+  scene.server.publish("a", 1);
+  await scene.pass(1_000);
+  assert.deepEqual(page.heard, { a: [404, 1], b: [] });
+  assert.deepEqual([...scene.server.readers], sockets);
+});
+
+test("a channel whose request was wrong is not asked for again", async () => {
+  const scene = createScene(HALF);
+  scene.server.refused.set("a", 400);
+  const page = scene.open({ transports: ["websocket"] });
+  page.listen("a", "b");
+  await scene.pass(3_600_000);
+  assert.deepEqual(page.heard, { a: [400], b: [] });
+  assert.equal(scene.server.requests.length, 1);
+});
+
 for (const name of TRANSPORTS) {
   test(`${name}: messages of many channels come once, in order, over one connection`, async () => {
     const scene = createScene(HALF);
@@ -169,7 +210,13 @@ for (const name of TRANSPORTS) {
     scene.server.publish("a", null);
     await scene.pass(50);
     assert.deepEqual(page.heard["a"], ["ä\n", new Uint8Array([0, 255]), null]);
-    const expected = { channel: "a", id, type: "text/plain", data: "ä\n", event: "hello" };
+    const expected = {
+      channel: "a",
+      id,
+      type: "text/plain",
+      data: "ä\n",
+      event: "hello",
+    };
     assert.deepEqual(messages[0], expected);
   });
 }

@@ -3,7 +3,8 @@ import { test } from "node:test";
 
 import { createEventParser } from "../src/eventparser.js";
 
-const STREAM = 'retry: 900\nid: 1-0\n\n:\n\ndata: ["a"]\r\n\r\nevent: x\ndata:b\ndata: c\n\n';
+const STREAM =
+  'retry: 900\nid: 1-0\n\n:\n\ndata: ["a"]\r\n\r\nevent: x\ndata:b\ndata: c\n\n';
 
 test("a stream cut anywhere gives the same events", () => {
   for (let place = 0; place <= STREAM.length; place++) {

@@ -24,7 +24,8 @@ function createPage() {
     states,
     kinds: () => scene.server.requests.map(({ kind }) => kind),
     /** @param {string} name @param {unknown} value */
-    send: (name, value) => scene.server.publish(`/updates/${name}`, { type: "t", value }),
+    send: (name, value) =>
+      scene.server.publish(`/updates/${name}`, { type: "t", value }),
   };
 }
 
@@ -136,7 +137,10 @@ test("states, gaps and what is no update are told as for a poll", async () => {
   server.isDown = false;
   fire("online");
   await pass(100);
-  server.publish("/updates/a", null, { type: "text/plain", text: '{"type":"t","value":4}' });
+  server.publish("/updates/a", null, {
+    type: "text/plain",
+    text: '{"type":"t","value":4}',
+  });
   server.publish("/updates/a", '{"type":"t","value":"no"}');
   server.publish("/updates/a", null, { type: "image/png", base64: "AP8=" });
   await pass(100);

@@ -19,7 +19,12 @@ test("a proxy that buffers makes the client poll within 5 s, and it loses nothin
   page.listen("a");
   scene.server.publish("a", 1);
   await scene.pass(5_000);
-  assert.deepEqual(kinds(scene), ["websocket", "event-stream", "long-poll", "long-poll"]);
+  assert.deepEqual(kinds(scene), [
+    "websocket",
+    "event-stream",
+    "long-poll",
+    "long-poll",
+  ]);
   assert.deepEqual(page.heard, { a: [1] });
   assert.deepEqual(page.states, ["open 200"]);
 });
@@ -59,12 +64,15 @@ test("the next page of the same tab knows what does not get through", async () =
 
 for (const [what, storage] of /** @type {[string, any][]} */ ([
   ["no storage", () => null],
-  ["a storage that is full", () => ({
-    getItem: () => "{",
-    setItem() {
-      throw new Error("quota");
-    },
-  })],
+  [
+    "a storage that is full",
+    () => ({
+      getItem: () => "{",
+      setItem() {
+        throw new Error("quota");
+      },
+    }),
+  ],
 ])) {
   test(`with ${what} a fallback is remembered by the page alone`, async () => {
     const scene = createScene(HALF);
@@ -145,6 +153,9 @@ for (const status of [401, 403]) {
       const scene = createScene(HALF);
       scene.server.refusal = { status };
       const page = scene.open({ transports: [kind] });
+      /** @type {unknown[]} */
+      const refusals = [];
+      page.client.on("error", (refusal) => void refusals.push(refusal));
       page.listen("a");
       await scene.pass(100);
       page.fire("online");
@@ -153,6 +164,8 @@ for (const status of [401, 403]) {
       await scene.pass(180_000);
       assert.deepEqual(page.states, [`waiting ${status}`]);
       assert.equal(scene.server.requests.length, 5);
+      const reason = "the server refuses the request";
+      assert.deepEqual(refusals, [{ channel: null, status, reason }]);
       scene.server.refusal = null;
       await scene.pass(60_000);
       assert.equal(page.client.state, "open");
@@ -186,8 +199,39 @@ test("failures in a row are tried again ever more slowly", async () => {
   assert.equal(scene.server.requests.length, 7);
 });
 
+test("an answer starts over: the next failure is a first one", async () => {
+  const scene = createScene({ random: () => 1 });
+  const page = scene.open({ transports: ["long-poll"] });
+  page.listen("a");
+  scene.server.isDown = true;
+  await scene.pass(5_000); // it has failed three times, at 0, 1 and 3 s
+  scene.server.isDown = false;
+  scene.server.publish("a", 1);
+  await scene.pass(2_000);
+  scene.server.isDown = true;
+  scene.server.cutAll();
+  scene.server.requests.length = 0;
+  await scene.pass(3_001); // 1 + 2 s
+  assert.equal(scene.server.requests.length, 2);
+});
+
+test("a stream that opens and breaks off, again and again, is not hammered", async () => {
+  const scene = createScene({ random: () => 1 });
+  const fetch = (/** @type {string} */ url, /** @type {any} */ options) => {
+    scene.clock.setTimeout(scene.server.cutAll, 10);
+    return scene.server.fetch(url, options);
+  };
+  scene.open({ transports: ["event-stream"] }, { fetch }).listen("a");
+  await scene.pass(120_000);
+  assert.ok(scene.server.requests.length < 10, `${scene.server.requests.length}`);
+});
+
 test("offline says so at once, and back online goes on at once", async () => {
-  for (const kind of /** @type {const} */ (["long-poll", "event-stream", "websocket"])) {
+  for (const kind of /** @type {const} */ ([
+    "long-poll",
+    "event-stream",
+    "websocket",
+  ])) {
     const scene = createScene(HALF);
     const page = scene.open({ transports: [kind] });
     page.listen("a");
@@ -351,7 +395,11 @@ test("an expired token is renewed at once, a refusal of every token is not hamme
   scene.server.publish("b", 2);
   await scene.pass(100);
   assert.deepEqual(page.heard, { a: [403, 1], b: [2] });
-  assert.deepEqual(asked, [["a", undefined], ["b", undefined], ["a", 403]]);
+  assert.deepEqual(asked, [
+    ["a", undefined],
+    ["b", undefined],
+    ["a", 403],
+  ]);
   scene.server.tokens.set("a", "never");
   scene.server.cutAll();
   await scene.pass(300_000);

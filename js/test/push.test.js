@@ -62,7 +62,10 @@ for (const [config, message] of /** @type {[any, RegExp][]} */ ([
   [{ multiplex: "/updates", token: "t" }, /token must be a function/],
 ])) {
   test(`a configuration that is wrong is refused: ${message}`, () => {
-    assert.throws(() => built.connect(config, environment), { name: "TypeError", message });
+    assert.throws(() => built.connect(config, environment), {
+      name: "TypeError",
+      message,
+    });
   });
 }
 
@@ -79,7 +82,10 @@ for (const [channel, handlers, message] of /** @type {[any, any, RegExp][]} */ (
 ])) {
   test(`a subscription that is wrong is refused: ${JSON.stringify(channel)}`, () => {
     const client = built.connect({ multiplex: "/updates", share: false }, environment);
-    assert.throws(() => client.subscribe(channel, handlers), { name: "TypeError", message });
+    assert.throws(() => client.subscribe(channel, handlers), {
+      name: "TypeError",
+      message,
+    });
     client.close();
   });
 }

@@ -15,13 +15,13 @@ export const events = (event: SourceEvents): declared.Events => event;
 export const back = (event: declared.Events): SourceEvents => event;
 
 const client = declared.connect({
-  multiplex: "/updates",
-  transports: ["event-stream", "long-poll"],
-  token: async (channel, refusal) => (refusal === null ? channel : undefined),
+    multiplex: "/updates",
+    transports: ["event-stream", "long-poll"],
+    token: async (channel, refusal) => (refusal === null ? channel : undefined),
 });
 const votes = client.subscribe<{ value: number }>("votes", (data, { id }) => {
-  data.value.toFixed();
-  id.split("-");
+    data.value.toFixed();
+    id.split("-");
 });
 votes.close();
 client.on("state", ({ state }) => state === "offline");

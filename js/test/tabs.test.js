@@ -21,7 +21,10 @@ test("ten tabs on twelve channels hold one connection in all", async () => {
   for (const name of names) scene.server.publish(name, name);
   await scene.pass(100);
   for (const page of pages) {
-    assert.deepEqual(page.heard, Object.fromEntries(names.map((name) => [name, [name]])));
+    assert.deepEqual(
+      page.heard,
+      Object.fromEntries(names.map((name) => [name, [name]])),
+    );
     assert.deepEqual(page.states, ["open null"]);
   }
   assert.equal(scene.server.connections(), 1);
@@ -136,6 +139,24 @@ test("the cheap poll waits until all tabs are hidden", async () => {
   assert.equal(scene.server.requests.at(-1)?.kind, "long-poll");
 });
 
+test("tabs that come and go do not hurry a server that is down", async () => {
+  const scene = createScene({ random: () => 1 });
+  const leader = scene.open({ transports: ["long-poll"] });
+  leader.listen("a");
+  scene.server.isDown = true;
+  await scene.pass(16_000); // tried at 0, 1, 3, 7 and 15 s; next at 31 s
+  const count = scene.server.requests.length;
+  for (let tab = 0; tab < 5; tab++) {
+    const other = scene.open();
+    other.says.hidden = tab % 2 === 0;
+    other.fire("visibilitychange");
+    await scene.pass(100);
+    other.client.close();
+    await scene.pass(100);
+  }
+  assert.equal(scene.server.requests.length, count);
+});
+
 test("off by one option, and by itself where the platform lacks it", async () => {
   for (const [config, platform] of /** @type {[any, any][]} */ ([
     [{ share: false }, {}],
@@ -166,6 +187,30 @@ test("where locks are refused each page leads itself", async () => {
   scene.server.publish("a", 1);
   await scene.pass(100);
   assert.deepEqual(page.heard, { a: [1] });
+});
+
+test("a tab whose own lock comes late is not taken for one that is gone", async () => {
+  const scene = createScene(counting());
+  const leader = scene.open();
+  leader.listen("a");
+  await scene.pass(100);
+  scene.server.publish("a", 1);
+  await scene.pass(100);
+  const { locks } = scene.browser;
+  const late = scene.open(
+    {},
+    {
+      locks: {
+        async request(name, options, fn) {
+          for (let turn = 0; turn < 20; turn++) await null;
+          return locks.request(name, options, fn);
+        },
+      },
+    },
+  );
+  late.listen("a");
+  await scene.pass(100);
+  assert.deepEqual(late.heard, { a: [1] });
 });
 
 test("tabs that come and go at random hear each message once, in order", async () => {

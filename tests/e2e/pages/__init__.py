@@ -1,0 +1,1 @@
+"""A site of pages that listen, for a real browser."""
