@@ -10,7 +10,14 @@ from pushserver.exceptions import (
     PushError,
     StoreUnavailable,
 )
-from pushserver.links import channel_url, publisher_url
+from pushserver.links import publisher_url
+from pushserver.pages import (
+    achannel_cursor,
+    apush_config,
+    channel_cursor,
+    channel_url,
+    push_config,
+)
 from pushserver.sending import (
     ChannelInfo,
     Sent,
@@ -35,14 +42,18 @@ __all__ = [
     "PushError",
     "Sent",
     "StoreUnavailable",
+    "achannel_cursor",
     "achannel_info",
     "adelete_channel",
+    "apush_config",
     "asend_message",
     "asend_update",
+    "channel_cursor",
     "channel_info",
     "channel_url",
     "delete_channel",
     "publisher_url",
+    "push_config",
     "send_message",
     "send_update",
 ]

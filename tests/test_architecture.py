@@ -27,7 +27,16 @@ RANKS = (
         *("subscriptions", "upkeep", "waiters", "wakeups"),
     },
     {
-        *("access", "chain", "links", "presence", "publisher", "reach", "remote"),
+        *(
+            "access",
+            "chain",
+            "links",
+            "pages",
+            "presence",
+            "publisher",
+            "reach",
+            "remote",
+        ),
         *("requests", "sending"),
     },
     {
@@ -89,6 +98,8 @@ SAME_RANK = {
     ("reach", "publisher"),
     ("remote", "links"),
     ("requests", "chain"),
+    ("pages", "links"),
+    ("pages", "sending"),
     ("sending", "access"),
     ("sending", "links"),
     ("sending", "reach"),

@@ -1,5 +1,6 @@
 """``{% load pushserver %}``: the URL of a channel in a template."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,7 +9,15 @@ from django.test import override_settings
 from django.urls import set_script_prefix
 from django.utils.safestring import mark_safe
 
+from pushserver import send_update
+from pushserver.asgi import push_application
 from pushserver.exceptions import InvalidChannelId
+
+
+@pytest.fixture(autouse=True)
+def serving_process() -> None:
+    """Cursors are those of a process that serves push."""
+    push_application()
 
 
 def render(template: str, **context: Any) -> str:
@@ -78,3 +87,28 @@ def test_what_is_no_channel_is_an_error(channel: Any) -> None:
     """A page that would subscribe to nothing is not rendered."""
     with pytest.raises(InvalidChannelId):
         render("{% channel_url name %}", name=channel)
+
+
+def test_a_url_may_have_the_cursor_of_the_moment() -> None:
+    """What is rendered later is not lost; a cursor taken earlier is better still."""
+    sent = send_update("tag-url", 1)
+    assert sent is not None
+    assert render('{% channel_url "tag-url" since=True %}').endswith(
+        f"?since={sent.id}"
+    )
+    url = render('{% channel_url "tag-url" since=early %}', early="5-0")
+    assert url == "/updates/tag-url?since=5-0"
+
+
+@pytest.mark.parametrize(("option", "element"), [("", "push-config"), (' id="p"', "p")])
+def test_what_push_js_starts_from(option: str, element: str) -> None:
+    """JSON in an element that no script policy minds, whatever is in the names."""
+    name = "</script><b>"
+    html = render("{% push_config name 'tag-b'" + option + " %}", name=name)
+    begin = f'<script id="{element}" type="application/json">'
+    assert html.startswith(begin)
+    text = html.removeprefix(begin).removesuffix("</script>")
+    assert "<" not in text
+    config = json.loads(text)
+    assert list(config["channels"]) == [name, "tag-b"]
+    assert config["multiplex"] == "/updates"
