@@ -20,7 +20,7 @@ def test_the_old_names_are_the_new_functions() -> None:
 
 def test_send_update_takes_its_arguments_by_position() -> None:
     """Old code passes channel_id, data, already_serialized, ignore_errors in a row."""
-    parameters = list(signature(updates.send_update).parameters.values())
+    parameters = list(signature(updates.send_update).parameters.values())[:4]
     assert [each.name for each in parameters] == [
         *("channel_id", "data", "already_serialized", "ignore_errors")
     ]
