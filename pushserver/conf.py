@@ -8,7 +8,7 @@ the reason for the default stand in one place (those of a location in
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +21,10 @@ from pushserver.locations import Location, read_locations
 from pushserver.problems import Id, Problem, Refused, Section, key
 from pushserver.redis_settings import layer_is_redis, read_redis
 
-__all__ = ["Config", "Host", "StoreConfig", "get_config", "problems"]
+__all__ = ["SETTINGS", "Config", "Host", "StoreConfig", "get_config", "problems"]
+
+SETTINGS = {"PUSH_SERVER", "PUSH_SERVER_IGNORE_ERRORS", "CHANNEL_LAYERS"}
+"""What a Config is read from."""
 
 DEFAULT_ADDRESS = "127.0.0.1"
 DEFAULT_PORT = 8001
@@ -122,6 +125,10 @@ class Config:
         return None
 
 
+_Result = tuple[Config | None, tuple[Problem, ...]]
+_read_already: dict[str, _Result] = {}
+
+
 def get_config() -> Config:
     """Return the settings, the same object until they change.
 
@@ -139,8 +146,13 @@ def problems() -> list[Problem]:
     return list(_read()[1])
 
 
-@cache
-def _read() -> tuple[Config | None, tuple[Problem, ...]]:
+def _read() -> _Result:
+    # Threads that begin together must not have one each: who holds something for a
+    # Config knows it by its identity.
+    return _read_already.get("") or _read_already.setdefault("", _read_settings())
+
+
+def _read_settings() -> _Result:
     value = getattr(settings, "PUSH_SERVER", {})
     if not isinstance(value, Mapping):
         refused = Refused(Id.NOT_A_DICT, "a dictionary")
@@ -248,8 +260,8 @@ def _read_ignore_errors(section: Section) -> bool:
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:
-    if setting in {"PUSH_SERVER", "PUSH_SERVER_IGNORE_ERRORS", "CHANNEL_LAYERS"}:
-        _read.cache_clear()
+    if setting in SETTINGS:
+        _read_already.clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="pushserver.conf")

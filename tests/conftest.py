@@ -1,5 +1,6 @@
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +15,9 @@ E2E = Path(__file__).parent / "e2e"
 def pytest_configure() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
+    # Ignored where a shell has started us in the background, and then by every
+    # server that a test wants to interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import sys
 import threading
 from typing import Any
 
@@ -38,21 +39,28 @@ def test_one_store_an_alias():
 
 
 def test_threads_that_begin_together_get_the_same_store():
-    """None of them appends to a store that nobody reads."""
+    """None of them appends to a store that nobody reads, now or a moment later."""
     barrier = threading.Barrier(8)
-    stores: list[object] = []
+    stores: set[int] = set()
 
     def ask() -> None:
         barrier.wait()
-        stores.append(get_store())
+        stores.update(id(get_store()) for _ in range(20))
 
-    with override_settings(PUSH_SERVER={"store": {"max_messages": 7}}):
-        threads = [threading.Thread(target=ask) for _ in range(barrier.parties)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert len(set(stores)) == 1
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for number in range(1, 30):
+            stores.clear()
+            with override_settings(PUSH_SERVER={"store": {"max_messages": number}}):
+                threads = [threading.Thread(target=ask) for _ in range(barrier.parties)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                assert stores == {id(get_store())}
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_a_store_of_the_users_gets_the_settings():

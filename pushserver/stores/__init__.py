@@ -2,18 +2,16 @@
 
 from typing import Any
 
+from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from pushserver.conf import Config, StoreConfig, get_config
+from pushserver.conf import SETTINGS, Config, StoreConfig, get_config
 from pushserver.stores.base import Store
 from pushserver.stores.memory import MemoryStore
 from pushserver.stores.redis import RedisStore, decode_hosts
 
 __all__ = ["close_stores", "get_store"]
 
-# The stores belong to the configuration they were built from: where the settings
-# change (in tests), new ones are made and the old ones forgotten.
-_built_from: Config | None = None
 _stores: dict[str, Store] = {}
 
 
@@ -22,21 +20,26 @@ def get_store(alias: str = "default") -> Store:
 
     Raises KeyError for an alias that the settings do not have.
     """
-    global _built_from, _stores
-    config = get_config()
-    if config is not _built_from:
-        _built_from, _stores = config, {}
     store = _stores.get(alias)
     if store is None:
+        config = get_config()
         # Two threads may both build one; all use the one that came first.
-        store = _build(config.stores[alias], config)
-        store = _stores.setdefault(alias, store)
+        store = _stores.setdefault(alias, _build(config.stores[alias], config))
     return store
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    # In tests: a store belongs to the settings that it was built from.
+    if setting in SETTINGS:
+        _stores.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="pushserver.stores")
 
 
 async def close_stores() -> None:
     """Close what the stores hold open for the running loop."""
-    for store in _stores.values():
+    for store in list(_stores.values()):
         await store.close()
 
 
