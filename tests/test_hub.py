@@ -161,7 +161,7 @@ async def test_a_layer_that_does_not_work_costs_time_and_no_message(layer, call,
         await asyncio.sleep(TIMEOUT + 0.01)
         assert running.hub.held(KEY) == 1
         message = await publish()
-        assert running.hub.loop.time() - started < 2 * TIMEOUT + 0.1
+        assert running.hub.loop.time() - started < 2.5 * TIMEOUT
         async with asyncio.timeout(RESYNC + SOON):
             assert await poll == message
         # The fault ends, and the hub finds out by itself.
@@ -201,7 +201,7 @@ async def test_closing_is_bounded_by_one_timeout(layer):
         layer.script["group_discard"] = hang
         started = running.hub.loop.time()
         await running.close()
-        assert running.hub.loop.time() - started < TIMEOUT + 0.1
+        assert running.hub.loop.time() - started < 1.5 * TIMEOUT
         assert running.statistics() == NOTHING
 
 
