@@ -72,8 +72,8 @@ export function connect(
     credentialsByOrigin: createCredentials(environment.baseURI),
     environment,
   };
-  const isShared = share !== false && environment.locks && environment.openBroadcast;
   const group = `pushserver:${url}:${share}`;
+  const isShared = share !== false && canShare(environment, group);
   const client = createClient({
     environment,
     createLink: (events) =>
@@ -99,6 +99,19 @@ export function connect(
     const { key, name, since } = checkedSpec(spec, url);
     const start = since ?? known.get(name)?.since ?? null;
     return client.subscribe(key, name, start, checkedHandlers(handlers));
+  }
+}
+
+/**
+ * @param {import("./environment.js").Environment} environment
+ * @param {string} group
+ */
+function canShare({ locks, openBroadcast }, group) {
+  try {
+    openBroadcast?.(group).close();
+    return locks !== null && openBroadcast !== null;
+  } catch {
+    return false; // where the user has forbidden it
   }
 }
 

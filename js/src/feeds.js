@@ -23,7 +23,7 @@ import { keyOf } from "./wire.js";
  * @typedef {{
  *   url: string,
  *   group: string | null,
- *   shared: ReturnType<Client["subscribe"]> | null,
+ *   shared: { client: Client, subscription: ReturnType<Client["subscribe"]> } | null,
  *   poll: ReturnType<typeof createLongPoll>,
  *   options: FeedOptions,
  * }} Entry `group` is null for what polls by itself.
@@ -40,8 +40,8 @@ export function createFeeds(environment, credentialsByOrigin) {
   const multiplexing = createMultiplexing(environment, credentialsByOrigin);
   /** @type {Set<Entry>} */
   const entries = new Set();
-  /** @type {Set<Client>} */
-  const clients = new Set();
+  /** Those that have worked, and those that never will. @type {Map<Client, boolean>} */
+  const proven = new Map();
   let pageHidden = false;
 
   environment.addEventListener("beforeunload", () => {
@@ -82,7 +82,7 @@ export function createFeeds(environment, credentialsByOrigin) {
       close() {
         entries.delete(entry);
         entry.poll.stop();
-        entry.shared?.close();
+        entry.shared?.subscription.close();
       },
     };
   }
@@ -101,7 +101,8 @@ export function createFeeds(environment, credentialsByOrigin) {
       function move(client) {
         if (!entries.has(entry) || entry.shared || pageHidden) return;
         const id = idOf(entry.poll.cursor());
-        if (client && id !== undefined && entry.group) share(entry, client, id);
+        const isUsable = client && proven.get(client) !== false;
+        if (isUsable && id !== undefined && entry.group) share(entry, client, id);
         else entry.poll.start();
       }
     }
@@ -113,11 +114,11 @@ export function createFeeds(environment, credentialsByOrigin) {
    * @param {string | null} since
    */
   function share(entry, client, since) {
-    watch(client);
+    if (!proven.has(client)) watch(client);
     entry.poll.stop();
-    const { onMessage, onValue, onGap } = entry.options;
+    const { onMessage, onValue, onGap, onState } = entry.options;
     const url = new URL(entry.url).pathname;
-    const shared = client.subscribe(keyOf({ url }), url, since, {
+    const subscription = client.subscribe(keyOf({ url }), url, since, {
       onMessage(data, { type }) {
         const isText = typeof data === "string" && !/json/i.test(type ?? "");
         if (isText) onMessage(data);
@@ -126,38 +127,57 @@ export function createFeeds(environment, credentialsByOrigin) {
       onGap,
       onError({ status }) {
         // The store is down: it is asked for again.
-        if (status !== 503) goBack();
+        if (status !== 503) goBack(entry);
       },
     });
-    entry.shared = shared;
-    if (client.state === "open") entry.options.onState("open", null);
+    entry.shared = { client, subscription };
+    if (client.state === "open") onState("open", null);
+  }
 
-    function goBack() {
-      entry.group = null;
-      entry.shared = null;
-      shared.close();
-      entry.poll.stop();
-      entry.poll = createLongPoll({
-        ...entry.options,
-        environment,
-        credentialsByOrigin,
-        since: shared.cursor,
-      });
-      if (entries.has(entry) && !pageHidden) entry.poll.start();
-    }
+  /**
+   * To a poll of its own, for good.
+   * @param {Entry} entry
+   */
+  function goBack(entry) {
+    if (!entry.shared) return;
+    const { subscription } = entry.shared;
+    entry.group = null;
+    entry.shared = null;
+    subscription.close();
+    entry.poll = createLongPoll({
+      ...entry.options,
+      environment,
+      credentialsByOrigin,
+      since: subscription.cursor,
+    });
+    if (!pageHidden) entry.poll.start();
   }
 
   /** @param {Client} client */
   function watch(client) {
-    if (clients.has(client)) return;
-    clients.add(client);
     client.on("state", ({ state, status }) => {
-      for (const { shared, options } of [...entries]) {
-        const told = state === "offline" ? "waiting" : state;
-        if (shared) options.onState(told, status);
+      const mine = [...entries].filter(({ shared }) => shared?.client === client);
+      if (state === "open") proven.set(client, true);
+      if (!proven.has(client) && isNoLocation(state, status)) {
+        proven.set(client, false);
+        client.close();
+        mine.forEach(goBack);
+        return;
       }
+      const told = state === "offline" ? "waiting" : state;
+      for (const { options } of mine) options.onState(told, status);
     });
   }
+}
+
+/**
+ * Whether that is the answer of something else than a multiplex location: of a web
+ * server, say, that passes on only what is below the path of the channels.
+ * @param {import("./connection.js").ClientState} state
+ * @param {number | null} status
+ */
+function isNoLocation(state, status) {
+  return state === "waiting" && status !== null && status < 500 && status !== 429;
 }
 
 /**

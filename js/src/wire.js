@@ -45,6 +45,7 @@ export function keyOf({ channel, url }) {
 export function createWire(options) {
   const { environment } = options;
   const gather = createAlarm(environment);
+  let isGathering = false;
   /** @type {Map<string, Channel>} */
   const channels = new Map();
   /** Listened to at the moment. @type {Set<string>} */
@@ -84,7 +85,7 @@ export function createWire(options) {
       if (channel.isResting && renewed && channel.failures <= 1) wakeUp(channel);
       if (isBehind(key, channel)) isStale = true;
     }
-    gather.set(live.size === 0 ? 0 : GATHER, apply);
+    applySoon();
   }
 
   /**
@@ -98,7 +99,7 @@ export function createWire(options) {
       channel.rest.clear();
       channels.delete(key);
     }
-    gather.set(GATHER, apply);
+    applySoon();
   }
 
   /** @param {string} reader */
@@ -137,8 +138,16 @@ export function createWire(options) {
     return channel;
   }
 
+  /** Together with what else is wanted in this moment. */
+  function applySoon() {
+    if (isGathering) return;
+    isGathering = true;
+    gather.set(live.size === 0 ? 0 : GATHER, apply);
+  }
+
   /** Bring what is asked for to what is wanted. */
   function apply() {
+    isGathering = false;
     const added = wanted().filter(([key]) => !live.has(key));
     const removed = [...live].filter((key) => !channels.has(key));
     for (const key of removed) live.delete(key);

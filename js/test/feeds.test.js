@@ -108,6 +108,27 @@ test("a channel that is refused goes back to a poll of its own, with its place",
   assert.equal(server.connections(), 2);
 });
 
+test("what is offered and is not there is left for good", async () => {
+  const { server, environment, updates, pass, seen, kinds, send } = createPage();
+  const { fetch } = server;
+  environment.fetch = (url, options) => {
+    const isOffered = options.method === "POST";
+    return isOffered
+      ? fetch(url, { ...options, method: "OPTIONS" })
+      : fetch(url, options);
+  };
+  updates.subscribe({ a: "/updates/a", b: "/updates/b" });
+  await pass(100);
+  updates.subscribe({ c: "/updates/c" });
+  await pass(100);
+  const count = kinds().filter((kind) => kind === "OPTIONS").length;
+  for (const name of ["a", "b", "c"]) send(name, name);
+  await pass(60_000);
+  assert.deepEqual(seen, { a: ["a"], b: ["b"], c: ["c"] });
+  assert.equal(kinds().filter((kind) => kind === "OPTIONS").length, count);
+  assert.equal(server.connections(), 3);
+});
+
 test("a store that is down is waited for on the shared connection", async () => {
   const { server, updates, pass, seen, kinds, send } = createPage();
   server.refused.set("/updates/a", 503);

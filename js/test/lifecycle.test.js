@@ -432,6 +432,20 @@ test("closed is closed: no connection, no message, no state after it", async () 
   assert.equal(page.states.at(-1), "closed null");
 });
 
+test("a page that comes and goes listens to the browser only once", async () => {
+  const scene = createScene(HALF);
+  const page = scene.open({ share: false });
+  for (let time = 0; time < 3; time++) {
+    page.fire("pagehide");
+    page.fire("pageshow");
+  }
+  for (const type of ["online", "offline", "beforeunload", "visibilitychange"]) {
+    assert.equal(page.listening(type), 1, type);
+  }
+  page.client.close();
+  for (const type of ["online", "pageshow"]) assert.equal(page.listening(type), 0);
+});
+
 test("no channel, no connection", async () => {
   const scene = createScene(HALF);
   const page = scene.open();
@@ -447,11 +461,11 @@ test("no channel, no connection", async () => {
 test("a handler that throws harms nobody, and one that is closed hears no more", async () => {
   const scene = createScene(HALF);
   const page = scene.open();
-  page.client.subscribe("a", () => {
+  page.client.subscribe("a", (value) => {
+    if (value === 2) mine?.close();
     throw new Error("oops");
   });
   const [mine] = page.listen("a");
-  page.client.subscribe("a", (value) => value === 1 && mine?.close());
   page.listen("b");
   await scene.pass(100);
   for (const value of [1, 2]) scene.server.publish("a", value);

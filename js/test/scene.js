@@ -55,7 +55,9 @@ export function createScene({ random = Math.random } = {}) {
     const fire = (type) => {
       for (const fn of [...(listeners.get(type) ?? [])]) fn();
     };
-    return { environment, says, errors, fire };
+    /** @param {string} type */
+    const listening = (type) => listeners.get(type)?.size ?? 0;
+    return { environment, says, errors, fire, listening };
   }
 
   /** A page with `$.updates`. */

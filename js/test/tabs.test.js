@@ -157,11 +157,16 @@ test("tabs that come and go do not hurry a server that is down", async () => {
   assert.equal(scene.server.requests.length, count);
 });
 
+function forbidden() {
+  throw new Error("SecurityError");
+}
+
 test("off by one option, and by itself where the platform lacks it", async () => {
   for (const [config, platform] of /** @type {[any, any][]} */ ([
     [{ share: false }, {}],
     [{}, { locks: null }],
     [{}, { openBroadcast: null }],
+    [{}, { openBroadcast: forbidden }],
   ])) {
     const scene = createScene(HALF);
     for (const page of [scene.open(config, platform), scene.open(config, platform)]) {
