@@ -67,8 +67,10 @@ export function createFeeds(environment, credentialsByOrigin) {
   function create(given) {
     const options = { ...given, onState: onceEach(given.onState) };
     const { url, credentials, interval } = options;
-    // Who sets an interval wants to ask only so often; a query is for the poll.
-    const canShare = interval === INTERVAL && !new URL(url).search;
+    const query = [...new URL(url).searchParams];
+    // Who sets an interval wants to ask only so often; a query is for the poll, but
+    // for the place at which the page was made.
+    const canShare = interval === INTERVAL && query.every(([key]) => key === "since");
     /** @type {Entry} */
     const entry = {
       url,
@@ -100,7 +102,7 @@ export function createFeeds(environment, credentialsByOrigin) {
       /** @param {Client | null} client */
       function move(client) {
         if (!entries.has(entry) || entry.shared || pageHidden) return;
-        const id = idOf(entry.poll.cursor());
+        const id = placeOf(entry);
         const isUsable = client && proven.get(client) !== false;
         if (isUsable && id !== undefined && entry.group) share(entry, client, id);
         else entry.poll.start();
@@ -168,6 +170,16 @@ export function createFeeds(environment, credentialsByOrigin) {
       for (const { options } of mine) options.onState(told, status);
     });
   }
+}
+
+/**
+ * The id that a feed has come to, null before its first message, undefined when it
+ * cannot be told.
+ * @param {Entry} entry
+ */
+function placeOf({ poll, url }) {
+  const id = idOf(poll.cursor());
+  return id === null ? new URL(url).searchParams.get("since") : id;
 }
 
 /**

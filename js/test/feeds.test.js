@@ -61,6 +61,18 @@ test("a channel that polled goes over with its place", async () => {
   assert.deepEqual(states, ["a connecting", "a open", "b connecting", "b open"]);
 });
 
+test("a channel begins where its URL says", async () => {
+  const { updates, pass, seen, kinds, send } = createPage();
+  const since = send("a", "shown");
+  send("a", 1);
+  updates.subscribe({ a: `/updates/a?since=${since}`, b: "/updates/b" });
+  await pass(100);
+  send("a", 2);
+  await pass(100);
+  assert.deepEqual(seen, { a: [1, 2], b: [], c: [] });
+  assert.deepEqual(kinds(), ["OPTIONS", "event-stream"]);
+});
+
 test("without the offer, or when nobody answers, each channel has its poll", async () => {
   for (const spoil of [
     (/** @type {any} */ server) => (server.offer = null),

@@ -288,6 +288,16 @@ def test_a_proxy_that_buffers(tabs: Tabs, tmp_path: Path):
     assert len(tabs.complaints()) == 1, "the handshake that nginx did not pass on"
 
 
+def test_the_guides_page(site: Site, tabs: Tabs):
+    """The example of docs/how-to/push-module.md, and what it sends."""
+    window = tabs.open("example")
+    window.wait_for("document.getElementById('state').textContent === 'open'")
+    assert window.text("#count") == "41"
+    assert site.server.request("GET", "/sends/").status == 200
+    window.wait_for("document.getElementById('count').textContent === '42'")
+    window.wait_for("document.querySelector('#news li')?.textContent === 'Hello'")
+
+
 def test_updates_shares_a_connection_between_channels(site: Site, tabs: Tabs):
     """`$.updates` on twelve channels asks what is offered, and takes it."""
     window = tabs.open("classic")
