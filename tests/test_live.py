@@ -272,6 +272,21 @@ async def test_others_being_forgotten_costs_no_read():
         assert waiter.outcome == Delivery([message])
 
 
+async def test_a_first_message_is_no_gap_whoever_sees_it_first():
+    """Others were forgotten meanwhile, so it names a later id than who is held saw."""
+    async with channel() as live:
+        store = store_of(live)
+        held = park(live)
+        await store.append("other", body=b"x")
+        await asyncio.sleep(100_000)
+        store.statistics()
+        [message] = await append(live)
+        assert message.previous > held.seen
+        assert (await live.read(Cursor(1, 1))).messages == (message,)
+        await live.refresh()
+        assert held.outcome == Delivery([message])
+
+
 @pytest.mark.parametrize("verified", [False, True])
 @pytest.mark.parametrize("published", [0, 2])
 async def test_a_store_that_lost_its_memory(published, verified):
