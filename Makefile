@@ -3,12 +3,13 @@
 PYTHON ?= python3
 ADDRESS ?= 127.0.0.1:8000
 
-.PHONY: help run test test-long clean
+.PHONY: help run test test-long bench clean
 
 help:
 	@echo "make run        the demo site on $(ADDRESS)"
 	@echo "make test       lint, types, unit, JavaScript and end-to-end tests"
 	@echo "make test-long  the fault and fuzz runs"
+	@echo "make bench      what a delivery costs, beside other servers (15 minutes)"
 	@echo "make clean      remove everything the others have built"
 
 run: python
@@ -19,6 +20,9 @@ test: python
 
 test-long: python
 	@$(PYTHON) -m scripts.suite --long
+
+bench: python
+	@$(PYTHON) -m scripts.benchmarks
 
 clean:
 	rm -rf .work .venv js/node_modules

@@ -60,6 +60,11 @@ def pip_install(place: Path, *arguments: str | Path) -> None:
     run_quietly(place / "bin" / "python", *pip, *arguments, log=f"pip-{place.name}")
 
 
+def bench_python(interpreter: Interpreter) -> Path:
+    """The Python with which the benchmarks run."""
+    return environment(interpreter, WORK / "venvs" / "bench", "test", "bench")
+
+
 def development_python(interpreter: Interpreter) -> Path:
     """The Python with which this interpreter's share of the tests runs."""
     place = WORK / "venvs" / ".".join(map(str, interpreter.minor))

@@ -1,0 +1,120 @@
+"""The servers that are compared, each started as its manual says, with one worker."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.client import Target
+from tests.e2e.protocol import nchan
+from tests.e2e.servers import (
+    ROOT,
+    Server,
+    free_port,
+    start_daphne,
+    start_granian,
+    start_uvicorn,
+)
+
+__all__ = ["NCHAN", "SERVERS", "Candidate", "running"]
+
+SERVERS = ("daphne", "uvicorn", "granian")
+NCHAN = "Nchan"
+
+STARTS = {
+    "daphne": (start_daphne, ["-v", "0"]),
+    "uvicorn": (start_uvicorn, ["--no-access-log", "--log-level", "error"]),
+    "granian": (start_granian, ["--workers", "1", "--log-level", "error"]),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What is measured: an application (a module of bench.apps) on a server."""
+
+    application: str
+    server: str
+    transport: str = "poll"
+    layer: str = ""
+    redis: str = ""
+
+    @property
+    def label(self) -> str:
+        layer = f" ({self.layer.rpartition('.')[2]})" if self.layer else ""
+        return f"{self.application}{layer} on {self.server}, {self.transport}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        found = {"BENCH_LAYER": self.layer, "BENCH_REDIS": self.redis}
+        return {name: value for name, value in found.items() if value}
+
+
+@contextlib.contextmanager
+def running(candidate: Candidate) -> Iterator[Target]:
+    """Start the candidate's server; it ends with the block."""
+    with contextlib.ExitStack() as stack:
+        if candidate.server == NCHAN:
+            server = stack.enter_context(_nchan(stack))
+            paths = {"subscribe": "/sub/%s", "publish": "/pub/%s"}
+        else:
+            server = stack.enter_context(start(candidate))
+            paths = {}
+        target = Target(
+            port=server.port,
+            pid=server.process.pid,
+            transport=candidate.transport,
+            **paths,
+        )
+        if candidate.transport == "many":
+            target = replace(target, subscribe="/updates")
+        yield target
+
+
+def start(candidate: Candidate, extra: Mapping[str, str] | None = None) -> Server:
+    function, arguments = STARTS[candidate.server]
+    application = f"bench.apps.{candidate.application}:app"
+    env = {**candidate.environment, **(extra or {})}
+    # Without what a run under pytest or coverage has set for its own processes.
+    env["DJANGO_SETTINGS_MODULE"] = ""
+    return function(ROOT, application, *arguments, env=env)
+
+
+CONFIG = """\
+load_module {module};
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr error;
+worker_rlimit_nofile 20000;
+events {{ worker_connections 19000; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    keepalive_requests 1000000;
+    tcp_nodelay on;
+    nchan_message_buffer_length 100;
+    nchan_shared_memory_size 128m;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location ~ ^/sub/(.+)$ {{ nchan_subscriber; nchan_channel_id $1; }}
+        location ~ ^/pub/(.+)$ {{ nchan_publisher; nchan_channel_id $1; }}
+    }}
+}}
+"""
+
+
+def _nchan(stack: contextlib.ExitStack) -> Server:
+    folder = Path(stack.enter_context(TemporaryDirectory()))
+    port = free_port()
+    path = folder / "nginx.conf"
+    path.write_text(CONFIG.format(module=nchan.MODULE, folder=folder, port=port))
+    path_of_nginx = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+    command = ["nginx", "-p", str(folder), "-c", str(path)]
+    server = Server(command, cwd=folder, port=port, env={"PATH": path_of_nginx})
+    return server.wait_listening()

@@ -1,0 +1,19 @@
+"""Build what the benchmarks need, and run them. Run by `make bench`."""
+
+import sys
+
+from scripts import debian, interpreters
+from scripts.environments import bench_python
+from scripts.stages import run
+
+PACKAGES = ["libnginx-mod-nchan", "nginx-light", "redis-server"]
+
+
+def main() -> None:
+    debian.require(PACKAGES)
+    python = bench_python(interpreters.find()[-1])
+    run(python, "-m", "bench", *sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
