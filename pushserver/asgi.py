@@ -14,6 +14,7 @@ from typing import Any
 from pushserver import subscriptions
 from pushserver.conf import get_config
 from pushserver.endpoints import Receive, Scope, Send, line, reply
+from pushserver.heap import freeze_once
 from pushserver.reach import serve_here
 from pushserver.requests import settled
 from pushserver.routing import resolve, resolve_socket
@@ -80,6 +81,7 @@ class PushApplication:
             event = await receive()
             seen.add(event["type"])
             if event["type"] == "lifespan.startup":
+                freeze_once()  # now, and not while the first poll waits for it
                 signals.enter_context(_draining_on_signals())
             else:
                 await stop()

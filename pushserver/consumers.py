@@ -8,7 +8,7 @@ which waits in ``receive`` itself.
 
 import asyncio
 import random
-from abc import abstractmethod
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import asdict
 from typing import ClassVar
@@ -42,7 +42,7 @@ from pushserver.requests import (
     through_middleware,
 )
 from pushserver.subscriptions import Subscription
-from pushserver.waiters import Delivery, Ending, Key, Outcome, Waiter
+from pushserver.waiters import Ending, Key, Outcome
 
 __all__ = ["LocationConsumer", "PublisherConsumer", "SubscriberConsumer"]
 
@@ -71,23 +71,34 @@ class LocationConsumer(AsyncHttpConsumer):
         self.headers = endpoints.headers_of(scope)
         self.base_send = endpoints.Outgoing(send, self.complete)
         try:
-            answer = await self._answer(receive)
-            if answer is not None:
-                await endpoints.reply(self.base_send, *answer)
+            answer = self.at_once()
+            if answer is None:
+                answer = await self.respond(receive)
         except endpoints.ClientGone:
-            pass
-
-    async def _answer(self, receive: Receive) -> Reply | None:
-        """Return the answer, None when it is sent or there is nobody any more."""
-        try:
-            if self.scope["method"] not in self.methods:
-                return endpoints.not_allowed(self.methods)
-            endpoints.check_path(self.scope)
-            return await self.respond(receive)
+            return
+        except asyncio.CancelledError:
+            await self.cancelled()
+            raise
         except Exception as error:  # the table tells what is known from a bug
-            if self.base_send.started or isinstance(error, endpoints.ClientGone):
+            if self.base_send.started:
                 raise  # half an answer is for the server to cut off
-            return endpoints.reply_to(error)
+            answer = endpoints.reply_to(error)
+        if answer is not None:
+            await self._reply(answer)
+
+    async def _reply(self, answer: Reply) -> None:
+        with suppress(endpoints.ClientGone):
+            await endpoints.reply(self.base_send, *answer)
+
+    def at_once(self) -> Reply | None:
+        """Return the answer to what asks for no channel at all, or may not."""
+        if self.scope["method"] not in self.methods:
+            return endpoints.not_allowed(self.methods)
+        endpoints.check_path(self.scope)
+        return None
+
+    async def cancelled(self) -> None:
+        """Say something to the client before the cancellation goes on."""
 
     async def respond(self, receive: Receive) -> Reply | None:
         """Return the answer to a request of a known method, None if it is sent."""
@@ -109,23 +120,18 @@ class LocationConsumer(AsyncHttpConsumer):
 class ReadingConsumer(LocationConsumer):
     """What those have in common whose answer may be long in coming."""
 
-    async def respond(self, receive: Receive) -> Reply | None:
-        try:
+    def at_once(self) -> Reply | None:
+        answer = super().at_once()
+        if answer is None:
             access.check_host(self.scope, self.headers)
             if self.scope["method"] == "OPTIONS":
                 return self._preflight()
-            return await self.read(receive)
-        except asyncio.CancelledError:
-            # Daphne stops: this is the last moment at which the client can hear so.
-            if not self.base_send.started:
-                answer = endpoints.reply_at(Ending.SHUTDOWN)
-                with suppress(endpoints.ClientGone):
-                    await endpoints.reply(self.base_send, *answer)
-            raise
+        return answer
 
-    @abstractmethod
-    async def read(self, receive: Receive) -> Reply | None:
-        """Return the answer to a reader, None when it has it."""
+    async def cancelled(self) -> None:
+        # Daphne stops: this is the last moment at which the client can hear so.
+        if not self.base_send.started:
+            await self._reply(endpoints.reply_at(Ending.SHUTDOWN))
 
     async def signals(self) -> ConnectionSignals | HttpResponseBase:
         """Return what tells the receivers, or what a middleware answers instead."""
@@ -145,10 +151,9 @@ class ReadingConsumer(LocationConsumer):
 
     def _shared(self) -> Headers:
         """Return the Vary of every answer, and what lets other sites read it."""
-        return [(b"vary", _VARY + cors.vary(self.location)), *self._permission()]
-
-    def _permission(self) -> Headers:
-        return cors.permission(self.location, self.headers.get(b"origin", b""))
+        origin = self.headers.get(b"origin", b"")
+        vary = (b"vary", _VARY + cors.vary(self.location))
+        return [vary, *cors.permission(self.location, origin)]
 
     def _preflight(self) -> Reply:
         headers = [(b"allow", ", ".join(self.methods).encode())]
@@ -158,7 +163,7 @@ class ReadingConsumer(LocationConsumer):
                 path = prefix + location.reverse("")
                 headers.append((b"x-push-multiplex", path.encode()))
                 break
-        if permission := self._permission():
+        if permission := self._shared()[1:]:
             headers += [*permission, *cors.preflight(self.methods)]
         return 204, headers, b""
 
@@ -168,7 +173,7 @@ class SubscriberConsumer(ReadingConsumer):
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "OPTIONS")
 
-    async def read(self, receive: Receive) -> Reply | None:
+    async def respond(self, receive: Receive) -> Reply | None:
         key = self.key()
         transport = transport_of(self.headers, self.location)
         if transport is None:
@@ -204,39 +209,32 @@ class SubscriberConsumer(ReadingConsumer):
             concurrency=location.concurrency,
         ) as subscription:
             outcome = await subscription.begin(wait=location.polling == "long")
-            if outcome is None and subscription.waiter is not None:
-                outcome = await self._hold(key, subscription.waiter, receive, signals)
+            if outcome is None and (waiter := subscription.waiter) is not None:
+                timeout = location.poll_timeout * random.uniform(_DEADLINE_FROM, 1)
+                held = endpoints.wait(waiter, receive, timeout)
+                outcome = await (_telling(signals, key[1], held) if signals else held)
                 if outcome is None:
                     return None
-        if not isinstance(outcome, Delivery):
-            return self._ended(outcome or Ending.DEADLINE, subscription)
+        if outcome is None or outcome is Ending.DEADLINE:
+            position = answers.position(subscription.position, gap=subscription.gap)
+            return 304, [*position], b""
+        if isinstance(outcome, Ending):
+            return endpoints.reply_at(outcome)
         message = outcome.messages[0]
         headers = [*answers.delivered(message, gap=outcome.gap), *self._shared()]
         await self.base_send.answer(200, headers, message.body)
         return None
 
-    async def _hold(
-        self,
-        key: Key,
-        waiter: Waiter,
-        receive: Receive,
-        signals: ConnectionSignals | None,
-    ) -> Outcome | None:
-        share = random.uniform(_DEADLINE_FROM, 1)
-        timeout = self.location.poll_timeout * share
-        if signals is None:
-            return await endpoints.wait(waiter, receive, timeout)
-        signals.subscribe(key[1])
-        try:
-            return await endpoints.wait(waiter, receive, timeout)
-        finally:
-            signals.unsubscribe(key[1])
 
-    def _ended(self, ending: Ending, subscription: Subscription) -> Reply:
-        if ending is Ending.DEADLINE:
-            position = answers.position(subscription.position, gap=subscription.gap)
-            return 304, [*position], b""
-        return endpoints.reply_at(ending)
+async def _telling(
+    signals: ConnectionSignals, channel_id: str, held: Awaitable[Outcome | None]
+) -> Outcome | None:
+    """Wait, and tell receivers of the beginning and of the end."""
+    signals.subscribe(channel_id)
+    try:
+        return await held
+    finally:
+        signals.unsubscribe(channel_id)
 
 
 class PublisherConsumer(LocationConsumer):

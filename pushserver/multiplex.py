@@ -35,7 +35,7 @@ class MultiplexConsumer(ReadingConsumer):
 
     methods: ClassVar[tuple[str, ...]] = ("POST", "OPTIONS")
 
-    async def read(self, receive: Receive) -> Reply | None:
+    async def respond(self, receive: Receive) -> Reply | None:
         location, config = self.location, get_config()
         transport = transport_of(self.headers, location)
         if transport is None:

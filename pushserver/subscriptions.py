@@ -24,6 +24,7 @@ from pushserver.conf import Config, get_config
 from pushserver.contest import Contest
 from pushserver.exceptions import StoreUnavailable
 from pushserver.forks import forget_in_child
+from pushserver.heap import freeze_once
 from pushserver.hub import Hub, HubStatistics
 from pushserver.live import LiveChannel
 from pushserver.messages import START, Cursor, Message
@@ -282,6 +283,7 @@ def current() -> Subscriptions:
     loop = asyncio.get_running_loop()
     subscriptions = _by_loop.get(loop)
     if subscriptions is None:
+        freeze_once()
         subscriptions = _by_loop[loop] = Subscriptions(get_config())
     return subscriptions
 

@@ -17,7 +17,15 @@ LONGEST = 300
 # Modules by rank, lowest first. A package's row is good for what is in it.
 RANKS = (
     {
-        *("channel_report", "deadlines", "exceptions", "forks", "frames", "memo"),
+        *(
+            "channel_report",
+            "deadlines",
+            "exceptions",
+            "forks",
+            "heap",
+            "frames",
+            "memo",
+        ),
         *("messages", "names", "outages", "problems", "signals", "sse", "workers"),
     },
     {"conf", "locations", "redis_settings", "values"},

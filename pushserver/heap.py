@@ -1,0 +1,31 @@
+"""The garbage collector, told once what is there to stay.
+
+A push process holds thousands of requests, and each costs the collector a walk over
+what it made. Now and then the collector walks over everything, which for a Django
+project is some hundred thousand objects that never go away: measured with 1,000 held
+polls, a tenth of all CPU on uvicorn and more on Daphne.
+"""
+
+import gc
+import threading
+
+__all__ = ["freeze_once"]
+
+_lock = threading.Lock()
+_frozen = False
+
+
+def freeze_once() -> None:
+    """Take what the process has loaded until now out of every later collection.
+
+    Takes about a tenth of a second, the first time. What is frozen is still freed
+    when nothing refers to it; only cycles among it are not looked for any more. A
+    process that has frozen its heap, or switched the collector off, is left alone.
+    """
+    global _frozen
+    with _lock:
+        if _frozen or not gc.isenabled() or gc.get_freeze_count():
+            return
+        _frozen = True
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,51 @@
+"""The garbage collector, told once what is there to stay."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.servers import ROOT, environment
+
+PROGRAM = """
+import gc
+{before}
+from pushserver.heap import freeze_once
+garbage = []
+garbage.append(garbage)
+del garbage
+freeze_once()
+first = gc.get_freeze_count()
+later = [[] for _ in range(10_000)]
+freeze_once()
+print(first, gc.get_freeze_count() - first)
+"""
+
+
+def frozen(before: str = "") -> tuple[int, int]:
+    """What a process of its own had frozen, and what a second call added."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(before=before)],
+        env=environment(ROOT, {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, more = done.stdout.split()
+    return int(first), int(more)
+
+
+def test_what_is_loaded_is_frozen_once() -> None:
+    """The second call leaves alone what came since."""
+    first, more = frozen()
+    assert first > 1000
+    assert more <= 0
+
+
+@pytest.mark.parametrize("before", ["gc.disable()", "gc.freeze()"])
+def test_a_process_that_has_its_own_ways_is_left_alone(before: str) -> None:
+    """Collector off, or frozen already: nothing is added."""
+    alone = frozen("gc.freeze()")[0] if before == "gc.freeze()" else 0
+    first, more = frozen(before)
+    assert first <= alone * 1.1 + 100
+    assert more <= 0
