@@ -6,9 +6,9 @@ import { browserEnvironment } from "./environment.js";
 import { pollAttempt } from "./pollattempt.js";
 import { show } from "./show.js";
 import { socketAttempt } from "./socketattempt.js";
+import { keyOf } from "./spelling.js";
 import { streamAttempt } from "./streamattempt.js";
 import { linkTabs } from "./tabs.js";
-import { keyOf } from "./wire.js";
 
 /**
  * @typedef {import("./client.js").Handlers} Handlers

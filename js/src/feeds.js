@@ -2,7 +2,7 @@ import { idOf } from "./cursor.js";
 import { INTERVAL } from "./delays.js";
 import { createLongPoll } from "./longpoll.js";
 import { createMultiplexing, groupOf } from "./multiplexing.js";
-import { keyOf } from "./wire.js";
+import { keyOf } from "./spelling.js";
 
 /**
  * Where the messages of each channel of `$.updates` come from: a poll of its own, or,

@@ -111,12 +111,12 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
       wire = createWire({
         ...options,
         onItems(items) {
-          post({ kind: "items", items });
+          spread({ kind: "items", items });
           onItems(items);
         },
         onCondition(next) {
           condition = next;
-          post({ kind: "condition", condition });
+          spread({ kind: "condition", condition });
           onCondition(next);
         },
       });
@@ -140,6 +140,11 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
     /** @param {Note} note */
     function post(note) {
       broadcast.postMessage(note);
+    }
+
+    /** To the others, if there are any: each copy of a message costs. @param {Note} note */
+    function spread(note) {
+      if (known.size > 1) post(note);
     }
 
     /** @param {Note} note */
@@ -169,7 +174,10 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
     function meet(leading, other) {
       known.add(other);
       if (condition) post({ kind: "condition", condition });
-      hold(`${name}:${other}`, async () => leading.dropReader(other));
+      hold(`${name}:${other}`, async () => {
+        known.delete(other);
+        leading.dropReader(other);
+      });
     }
   }
 }

@@ -2,6 +2,7 @@ import { createAlarm } from "./attempt.js";
 import { createConnection } from "./connection.js";
 import { GATHER, delayAfterFailure } from "./delays.js";
 import { earliest, isAfter, judge } from "./place.js";
+import { keyOf, names, spell } from "./spelling.js";
 
 /**
  * All that several readers (tabs) listen to, over one connection. Each channel stands
@@ -24,17 +25,6 @@ import { earliest, isAfter, judge } from "./place.js";
  *   rest: ReturnType<typeof createAlarm>,
  * }} Channel `wants` by reader; `position` is meant only while it is on the wire.
  */
-
-const ID = "id:";
-const URL = "url:";
-
-/**
- * A channel by its id, or by its URL's path.
- * @param {{ channel?: string | undefined, url?: string | undefined }} name
- */
-export function keyOf({ channel, url }) {
-  return channel === undefined ? URL + url : ID + channel;
-}
 
 /**
  * @param {import("./connection.js").ConnectionOptions & {
@@ -79,10 +69,12 @@ export function createWire(options) {
   function want(reader, wants) {
     for (const [key, wanted] of wants) {
       const channel = channels.get(key) ?? create(key);
-      const renewed = channel.wants.get(reader)?.token !== wanted.token;
+      const before = channel.wants.get(reader);
       channel.wants.set(reader, { ...wanted });
-      // A new token ends a refusal, but not one of new token after new token.
-      if (channel.isResting && renewed && channel.failures <= 1) wakeUp(channel);
+      // Who is new hears of a refusal, too. A new token ends one, but not that of new
+      // token after new token.
+      const isRenewed = before?.token !== wanted.token && channel.failures <= 1;
+      if (channel.isResting && (!before || isRenewed)) wakeUp(channel);
       if (isBehind(key, channel)) isStale = true;
     }
     applySoon();
@@ -161,7 +153,7 @@ export function createWire(options) {
   /** @param {[string, Channel][]} added */
   function ask(added) {
     if (added.length === 0) return true;
-    const sent = connection.send({ subscribe: spell(added) });
+    const sent = connection.send({ subscribe: spell(terms(added)) });
     if (sent) place(added);
     return sent;
   }
@@ -173,7 +165,7 @@ export function createWire(options) {
     isStale = false;
     const all = wanted();
     place(all);
-    return all.length > 0 ? spell(all) : null;
+    return all.length > 0 ? spell(terms(all)) : null;
   }
 
   function wanted() {
@@ -271,30 +263,14 @@ function needed({ wants }) {
 
 /**
  * @param {[string, Channel][]} list
- * @returns {import("./attempt.js").Channels}
  */
-function spell(list) {
-  /** @param {string} kind */
-  const terms = (kind) =>
-    list
-      .filter(([key]) => key.startsWith(kind))
-      .map(([key, channel]) => {
-        const since = needed(channel);
-        const token = [...channel.wants.values()].find((want) => want.token)?.token;
-        const each = { ...(since && { since }), ...(token && { token }) };
-        return [key.slice(kind.length), each];
-      });
-  // fromEntries: a channel may be called "__proto__".
-  return {
-    channels: Object.fromEntries(terms(ID)),
-    urls: Object.fromEntries(terms(URL)),
-  };
-}
-
-/** @param {string[]} keys */
-function names(keys) {
-  /** @param {string} kind */
-  const of = (kind) =>
-    keys.filter((key) => key.startsWith(kind)).map((key) => key.slice(kind.length));
-  return { channels: of(ID), urls: of(URL) };
+function terms(list) {
+  return list.map(([key, channel]) => {
+    const since = needed(channel);
+    const token = [...channel.wants.values()].find((want) => want.token)?.token;
+    return /** @type {const} */ ([
+      key,
+      { ...(since && { since }), ...(token && { token }) },
+    ]);
+  });
 }

@@ -107,6 +107,39 @@ test("what a tab that is gone listened to is left", async () => {
   assert.deepEqual([...(reader?.channels.keys() ?? [])], ["a"]);
 });
 
+test("a tab that comes later is told of a refusal, too", async () => {
+  const scene = createScene(counting());
+  scene.server.refused.set("a", 400);
+  const first = scene.open();
+  first.listen("a", "b");
+  await scene.pass(100);
+  const second = scene.open();
+  second.listen("a", "b");
+  await scene.pass(100);
+  assert.deepEqual(second.heard, { a: [400], b: [] });
+  assert.deepEqual(first.heard, { a: [400], b: [] });
+});
+
+test("a tab that is alone copies no message", async () => {
+  const scene = createScene(counting());
+  /** @type {string[]} */
+  const notes = [];
+  const openBroadcast = (/** @type {string} */ name) => {
+    const broadcast = scene.browser.openBroadcast(name);
+    return {
+      ...broadcast,
+      postMessage: (/** @type {any} */ note) => void notes.push(note.kind),
+    };
+  };
+  const page = scene.open({}, { openBroadcast });
+  page.listen("a");
+  await scene.pass(100);
+  scene.server.publish("a", 1);
+  await scene.pass(100);
+  assert.deepEqual(page.heard, { a: [1] });
+  assert.ok(!notes.includes("items"));
+});
+
 test("the state of the connection is known in every tab", async () => {
   const scene = createScene(counting());
   const leader = scene.open({ transports: ["long-poll"] });
