@@ -378,8 +378,8 @@ def lose_group(server: RedisServer) -> None:
 
 def lose_everything_of_the_layer(server: RedisServer) -> None:
     """Groups and inboxes; Redis keeps those of pub/sub in its connections."""
-    for key in server.command("KEYS", "asgi*"):
-        server.command("DEL", key)
+    keys = server.command("KEYS", "asgi*")
+    assert server.command("DEL", *keys) > 0
     lose_connections(server)
 
 
