@@ -158,8 +158,9 @@ class LiveChannel:
     # Waking.
 
     def compare(self, head: Head, *, started: float) -> bool:
-        """Verify the tail against the store's head; say whether a wake-up was missed.
+        """Verify the tail against the store's head; say whether to join the group anew.
 
+        A wake-up was missed, or a layer of the same Redis has lost its memory, too.
         ``started`` is the loop's time before the head was asked for.
         """
         if self.known is None:
@@ -175,12 +176,13 @@ class LiveChannel:
             # it had. A read that begins now can tell.
             self.refresh_soon()
             return False
+        lost = head.since > self.tail.newest
         if head.newest > self.tail.newest:
             # Nothing was published; only others were forgotten, or everything.
             self._move(head)
         self._learn(head)
         self.verify(started=started)
-        return False
+        return lost
 
     def verify(self, *, started: float) -> None:
         """Note that the channel has not left its position since that time."""

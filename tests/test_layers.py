@@ -436,10 +436,12 @@ def restart(server: RedisServer) -> None:
     server.start()
 
 
-@pytest.mark.parametrize("lose", [forget, restart])
-async def test_who_is_held_is_told_what_redis_forgot(plain, own_server, lose):
+@pytest.mark.parametrize(
+    ("backend", "lose"), [("Core", forget), ("PubSub", forget), ("PubSub", restart)]
+)
+async def test_who_is_held_is_told_what_redis_forgot(plain, own_server, backend, lose):
     """Also where verification looks before the next message comes, and once."""
-    async with project(plain, own_server, "PubSub") as here:
+    async with project(plain, own_server, backend) as here:
         await here.send("news", "seen")
         async with Reader("news") as reader, Reader("empty") as other:
             await asyncio.to_thread(lose, own_server)
