@@ -7,6 +7,7 @@ body has arrived; so the limit has to be here, below both.
 # mypy: disable-error-code="no-untyped-call, misc, override"
 # Twisted has types for some of it only.
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -15,7 +16,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
-__all__ = ["Channel"]
+from pushserver.writing import DRAIN
+
+__all__ = ["Channel", "extensions_of"]
 
 # A client that is still sending its body must get to read why it was refused: a
 # full close while bytes come in resets the connection and takes the answer away.
@@ -43,6 +46,8 @@ class Channel(HTTPChannel):
     _lingering: IDelayedCall | None = None
     _path: Any
     _refused = False
+    _waitingForTransport: bool
+    _room: asyncio.Future[None] | None = None
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -97,6 +102,20 @@ class Channel(HTTPChannel):
             self.persistent = False
         super().requestDone(request)
 
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    async def drain(self) -> None:
+        """Return when the client has taken all but 64 KiB of what was written.
+
+        For one caller at a time. It is not told when the client goes.
+        """
+        while self._waitingForTransport:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
     def close_when_idle(self) -> None:
         """Close, unless an answer is due: `requestDone` closes after it."""
         if not self.requests:
@@ -111,3 +130,10 @@ class Channel(HTTPChannel):
             self._lingering = self.callLater(REFUSAL_LINGER, abort)
         else:
             super().loseConnection()
+
+
+def extensions_of(protocol: Any) -> dict[str, Any]:
+    """Return what a scope offers for a request, or for the WebSocket it became."""
+    # The transport of a WebSocket goes on telling the channel when it is full.
+    channel = getattr(protocol, "channel", None) or protocol.transport.producer
+    return {DRAIN: channel.drain}

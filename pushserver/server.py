@@ -28,7 +28,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import STDLibLogObserver, globalLogBeginner
 from twisted.python.failure import Failure
 
-from pushserver.connection import Channel
+from pushserver.connection import Channel, extensions_of
 from pushserver.listening import listen, raise_file_limit
 
 __all__ = ["serve"]
@@ -167,6 +167,7 @@ class Server(DaphneServer):
         self, protocol: "Request | WebSocketProtocol", scope: dict[str, Any]
     ) -> "asyncio.Queue[dict[str, Any]] | None":
         queue: asyncio.Queue[dict[str, Any]] | None
+        scope["extensions"] = extensions_of(protocol)
         queue = super().create_application(protocol, scope)
         task = self.connections[protocol]["application_instance"]
         self._running.add(task)

@@ -111,6 +111,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
             tell("got", "late work done")
         case "/files":
             await answer(200, json.dumps(resource.getrlimit(resource.RLIMIT_NOFILE)))
+        case "/flood":
+            await flood(scope, send)
         case "/root":
             await answer(200, scope["root_path"])
         case "/error":
@@ -119,12 +121,31 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
             await answer(200, str(length))
 
 
+async def flood(scope: Any, send: Any) -> None:
+    """Write as much as the client takes: up to 64 MiB, a quarter of one at a time."""
+    drain = scope["extensions"]["pushserver.drain"]
+    websocket = scope["type"] == "websocket"
+    if not websocket:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+    for n in range(256):
+        data = bytes(262_144)
+        if websocket:
+            await send({"type": "websocket.send", "bytes": data})
+        else:
+            event = {"type": "http.response.body", "body": data}
+            await send({**event, "more_body": n < 255})
+        tell("wrote", n)
+        await drain()
+
+
 async def socket(scope: Any, receive: Any, send: Any) -> None:
     tell("got", (await receive())["type"])
     if scope["path"] == "/undecided":
         tell("got", (await receive())["type"])
         return
     await send({"type": "websocket.accept"})
+    if scope["path"] == "/flood":
+        await flood(scope, send)
     if scope["path"] == "/closed":
         await send({"type": "websocket.close"})
     while (event := await receive())["type"] == "websocket.receive":

@@ -1,7 +1,9 @@
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
+from websockets.sync.client import connect
 
 from tests.e2e.servers import Server, wait_until
 from tests.serving import LIMIT, memory_peak, start, told, wait_told
@@ -193,3 +195,39 @@ def test_client_that_vanishes_with_a_reset(server):
     wait_until(
         lambda: told(server, "got").count(["http.disconnect"]) > gone, deadline=1
     )
+
+
+def test_an_application_may_wait_for_a_client_that_does_not_read():
+    """By the extension; what is written stays bounded, and all of it arrives."""
+    with start() as server, server.connect() as connection:
+        connection.request("GET", "/flood")
+        wait_until(lambda: told(server, "wrote"))
+        # The sockets of both sides take some megabytes.
+        still(server)
+        written = len(told(server, "wrote"))
+        assert written < 128
+        peak = memory_peak(server)
+        body = connection.response().body
+        assert len(body) == 64 * 2**20
+        assert len(told(server, "wrote")) == 256
+        assert memory_peak(server) - peak < 8 * 2**20
+
+
+def test_a_websocket_is_waited_for_alike():
+    """The connection goes on telling when it is full."""
+    with start() as server:
+        url = f"ws://127.0.0.1:{server.port}/flood"
+        with connect(url, max_size=None, max_queue=1) as websocket:
+            wait_until(lambda: told(server, "wrote"))
+            still(server)
+            assert len(told(server, "wrote")) < 128
+            for _ in range(256):
+                assert len(websocket.recv()) == 262_144
+
+
+def still(server: Server) -> None:
+    """Wait until the process has written nothing for a while."""
+    before = -1
+    while (now := len(told(server, "wrote"))) != before:
+        before = now
+        time.sleep(0.2)
