@@ -264,7 +264,12 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         self.accepted += 1
-        onward, back = await asyncio.open_connection("127.0.0.1", self.to)
+        try:
+            onward, back = await asyncio.open_connection("127.0.0.1", self.to)
+        except OSError:
+            writer.transport.abort()
+            self._tasks.discard(task)
+            return
         pump = asyncio.ensure_future(self._pump(reader, back))
         try:
             while data := await onward.read(65536):
@@ -288,6 +293,12 @@ class Proxy:
                 self.asked += data
                 writer.write(data)
         writer.close()
+
+    def cut(self) -> int:
+        """Cut every connection that is open; return how many there were."""
+        for task in self._tasks:
+            task.cancel()
+        return len(self._tasks)
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
