@@ -31,6 +31,7 @@ LOCATIONS = {
     "small": "a store of 3 messages, never held",
     "brief": "a store that keeps messages for one second, never held",
     "deep": "a store of 2,000 messages, held",
+    "narrow": "a store of 3 messages, held",
     "publish": "publisher, loopback allowed",
     "publish-path": "publisher, an id may have slashes",
     "publish-free": "publisher, the pattern matches an empty id",
@@ -45,6 +46,7 @@ LOCATIONS = {
 }
 
 TEMPLATES = {name: f"/{name}/{{id}}" for name in LOCATIONS}
+TEMPLATES["many"] = "/many"
 
 JSON = ("Accept", "application/json")
 

@@ -74,6 +74,8 @@ PUSH_SERVER: dict[str, Any] = {
         subscriber("small", store="small", polling="interval"),
         subscriber("brief", store="brief", polling="interval"),
         subscriber("deep", store="deep"),
+        subscriber("narrow", store="small"),
+        {"type": "multiplex", "url": "/many", "poll_timeout": 0.5},
         publisher("publish"),
         {"type": "publisher", "prefix": "/publish-path/", "allow": LOOPBACK},
         {"type": "publisher", "url": r"/publish-free/(.*)", "allow": LOOPBACK},
