@@ -307,7 +307,7 @@ async def test_a_client_that_does_not_read(
             async with asyncio.timeout(WITHIN):
                 while piece := await reader.read(1_048_576):
                     received += piece
-                    if wanted in received:
+                    if wanted in received or received.endswith(b"\r\n0\r\n\r\n"):
                         break
     if wanted in received:
         assert b"gap" in received
