@@ -18,6 +18,12 @@ def channel_url(channel_id: str, since: str | Literal[True] | None = None) -> st
 
 
 @register.simple_tag
+def channel_cursor(channel_id: str) -> str:
+    """Return where the channel stands, for a page that keeps its position itself."""
+    return pages.channel_cursor(channel_id)
+
+
+@register.simple_tag
 def push_config(*channel_ids: str, id: str = "push-config") -> SafeString:  # noqa: A002
     """Put what push.js starts from into the page; no script, so any CSP will do."""
     return json_script(pages.push_config(*channel_ids), id)

@@ -112,3 +112,10 @@ def test_what_push_js_starts_from(option: str, element: str) -> None:
     config = json.loads(text)
     assert list(config["channels"]) == [name, "tag-b"]
     assert config["multiplex"] == "/updates"
+
+
+def test_a_page_may_keep_its_position_itself() -> None:
+    """The cursor alone, for scripts that add it to the URL."""
+    sent = send_update("tag-cursor", 1)
+    assert sent is not None
+    assert render('{% channel_cursor "tag-cursor" %}') == sent.id

@@ -1,5 +1,6 @@
 """As little as the pages need."""
 
+import os
 from pathlib import Path
 
 SECRET_KEY = "tests only"
@@ -7,7 +8,15 @@ DEBUG = True
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 ROOT_URLCONF = "tests.e2e.pages.urls"
 INSTALLED_APPS = ["django.contrib.staticfiles", "pushserver"]
+PUSH_SERVER = {
+    "max_stream_seconds": float(os.environ.get("PAGES_STREAM_SECONDS", "600")),
+}
 STATIC_URL = "/static/"
+MODULES = Path(__file__).parents[3] / "js" / "node_modules"
+STATICFILES_DIRS = [
+    ("vendor", MODULES / package / "dist")
+    for package in ("htmx.org", "htmx-ext-sse", "htmx-ext-ws")
+]
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -1,4 +1,4 @@
-"""The pages, among them the one of docs/how-to/push-module.md."""
+"""The pages, among them those of docs/how-to."""
 
 import re
 
@@ -30,6 +30,14 @@ def sends(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+def guide(request: HttpRequest, name: str, number: int) -> HttpResponse:
+    """The page of another guide, word for word; one of several."""
+    text = (ROOT / "docs" / "how-to" / f"{name}.md").read_text()
+    found = re.findall(r"^```html\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    template = engines["django"].from_string(found[number])
+    return HttpResponse(template.render({}, request))
+
+
 def page(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, f"{name}.html")
 
@@ -37,5 +45,6 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
 urlpatterns = [
     path("example/", example),
     path("sends/", sends),
+    path("guide/<slug:name>/<int:number>/", guide),
     path("<slug:name>/", page),
 ]
