@@ -109,7 +109,7 @@ def spread(values: Iterable[float]) -> list[float]:
 
 def burst(target: Target) -> Result:
     with Load(target) as load:
-        return load.burst(readers=1000, messages=5)
+        return load.burst(readers=1000, messages=4)
 
 
 def small_burst(target: Target) -> Result:
@@ -120,7 +120,7 @@ def small_burst(target: Target) -> Result:
 def full_speed(target: Target) -> Result:
     with Load(target) as load:
         many = target.transport == "many"
-        messages = 20 if target.transport == "poll" else 60
+        messages = 12 if target.transport == "poll" else 36
         return load.flood(channels=50, each=10, messages=messages * (2 if many else 1))
 
 
@@ -131,7 +131,7 @@ def steady(target: Target) -> Result:
 
 def waiting(target: Target) -> Result:
     with Load(target) as load:
-        return load.idle(readers=2000, seconds=2)
+        return load.idle(readers=2000, seconds=1)
 
 
 def both(server: str, transport: str) -> list[Candidate]:

@@ -19,6 +19,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 __all__ = ["Load", "Target"]
@@ -31,10 +33,14 @@ WINDOW = 0.05  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One server as the load sees it. ``%s`` stands for the channel."""
+    """One server as the load sees it. ``%s`` stands for the channel.
 
-    port: int
-    pid: int
+    Where it has several processes with a port each, readers go to all of them in
+    turns; what is published goes to the first.
+    """
+
+    ports: tuple[int, ...]
+    pids: tuple[int, ...]
     transport: str = "poll"  # or stream, socket, many
     subscribe: str = "/updates/%s"
     publish: str = "/send-update/%s"
@@ -67,6 +73,7 @@ class Reader:
 
     def __init__(self, load: "Load", channels: Sequence[int]) -> None:
         self.load, self.channels = load, channels
+        self.number = len(load.readers)
         self.seen = dict.fromkeys(channels, 0)
         self.cursors: dict[str, str] = {}
         self.etag = self.date = b""
@@ -76,7 +83,10 @@ class Reader:
     def connect(self) -> None:
         self.buffer = b""
         self.opened = False
-        self.socket = self.load.connection(self.readable)
+        ports = self.load.target.ports
+        self.socket = self.load.connection(
+            self.readable, ports[self.number % len(ports)]
+        )
         self.ask()
 
     def ask(self) -> None:
@@ -258,8 +268,9 @@ class Load:
     def name(self, channel: int) -> str:
         return f"{self.prefix}{channel}"
 
-    def connection(self, readable: Callable[[], None]) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self.target.port))
+    def connection(self, readable: Callable[[], None], port: int = 0) -> socket.socket:
+        address = "127.0.0.1", port or self.target.ports[0]
+        connection = socket.create_connection(address)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sockets[connection.fileno()] = connection
         self._readable[connection.fileno()] = readable
@@ -288,10 +299,10 @@ class Load:
         """Go on until the server has had nothing to do for two windows."""
         quiet, end = 0, time.monotonic() + seconds
         while quiet < 2 and time.monotonic() < end:
-            before, until = cpu_ns(self.target.pid), time.monotonic() + WINDOW
+            before, until = cpu_ns(*self.target.pids), time.monotonic() + WINDOW
             while (left := until - time.monotonic()) > 0:
                 self.step(left)
-            quiet = quiet + 1 if cpu_ns(self.target.pid) - before < QUIET_NS else 0
+            quiet = quiet + 1 if cpu_ns(*self.target.pids) - before < QUIET_NS else 0
 
     def hold(self, channels: int, each: int) -> None:
         """Have so many readers on each of so many channels, parked."""
@@ -319,19 +330,19 @@ class Load:
         cpu, own, server = 0, 0.0, 0
         for _ in range(messages):
             expected = self.delivered + readers
-            before, own_before = cpu_ns(self.target.pid), time.process_time()
+            before, own_before = cpu_ns(*self.target.pids), time.process_time()
             started = time.monotonic()
             for channel in range(channels):
                 publisher.publish(channel, self.first + self.number + 1)
                 self.run_until(lambda: not publisher.busy, 10)
             self.number += 1
             # Who has no cursor loses messages: no need to wait for them.
-            self.run_until(lambda wanted=expected: self.delivered >= wanted, 3)
+            self.run_until(partial(self._has, expected), 3)
             own += time.process_time() - own_before
-            server += cpu_ns(self.target.pid) - before
+            server += cpu_ns(*self.target.pids) - before
             took.append(self.last_at - started)
             self.settle()
-            cpu += cpu_ns(self.target.pid) - before
+            cpu += cpu_ns(*self.target.pids) - before
         return self._end(readers * messages, cpu, took, own > server / 1e9)
 
     def flood(
@@ -353,10 +364,10 @@ class Load:
                     mine[n].append(channel)
 
         expected = channels * each * messages
-        before, own = cpu_ns(self.target.pid), time.process_time()
+        before, own = cpu_ns(*self.target.pids), time.process_time()
         started = time.monotonic()
         for n, sender in enumerate(senders):
-            sender.on_done = lambda n=n: send(n)
+            sender.on_done = partial(send, n)
             send(n)
         end, quiet_since = started + 60, (0, started)
         while self.delivered < expected and time.monotonic() < end:
@@ -366,9 +377,9 @@ class Load:
             elif time.monotonic() - quiet_since[1] > 3:
                 break  # what is missing does not come any more
         took = self.last_at - started
-        limited = time.process_time() - own > (cpu_ns(self.target.pid) - before) / 1e9
+        limited = time.process_time() - own > (cpu_ns(*self.target.pids) - before) / 1e9
         self.settle()
-        cpu = cpu_ns(self.target.pid) - before
+        cpu = cpu_ns(*self.target.pids) - before
         return self._end(expected, cpu, [took], limited)
 
     def paced(
@@ -382,7 +393,7 @@ class Load:
         self.hold(channels, each)
         publisher = Publisher(self)
         numbers = dict.fromkeys(range(channels), 0)
-        before, started = cpu_ns(self.target.pid), time.monotonic()
+        before, started = cpu_ns(*self.target.pids), time.monotonic()
         for turn in range(messages):
             channel = turn % channels
             numbers[channel] += 1
@@ -392,7 +403,7 @@ class Load:
             publisher.publish(channel, numbers[channel])
         expected = messages * each
         self.run_until(lambda: self.delivered >= expected, 5)
-        cpu = cpu_ns(self.target.pid) - before
+        cpu = cpu_ns(*self.target.pids) - before
         took = self.last_at - started
         return self._end(expected, cpu, [took], False)
 
@@ -401,18 +412,21 @@ class Load:
         self._begin(readers, 0)
         with Load(self.target) as warm:
             warm.hold(1, 50)
-        before = resident(self.target.pid)
+        before = resident(*self.target.pids)
         self.hold(1, readers)
-        grown = resident(self.target.pid) - before
-        cpu, until = cpu_ns(self.target.pid), time.monotonic() + seconds
+        grown = resident(*self.target.pids) - before
+        cpu, until = cpu_ns(*self.target.pids), time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.step(left)
-        busy = (cpu_ns(self.target.pid) - cpu) / 1e9 / seconds
+        busy = (cpu_ns(*self.target.pids) - cpu) / 1e9 / seconds
         self.result.more = {"bytes_per_reader": grown / readers, "idle_cpu": busy}
         return self.result
 
     def _begin(self, readers: int, messages: int) -> None:
         self.result = Result(readers=readers, messages=messages)
+
+    def _has(self, deliveries: int) -> bool:
+        return self.delivered >= deliveries
 
     def _forget(self) -> None:
         """What came until now was for warming up."""
@@ -444,10 +458,10 @@ def processes(pid: int) -> Iterable[int]:
             yield from processes(int(child))
 
 
-def cpu_ns(pid: int) -> int:
-    """The CPU that a server has used, in all its processes and threads."""
+def cpu_ns(*pids: int) -> int:
+    """The CPU that servers have used, in all their processes and threads."""
     total = 0
-    for each in processes(pid):
+    for each in chain.from_iterable(map(processes, pids)):
         for path in Path(f"/proc/{each}/task").glob("*/schedstat"):
             try:
                 total += int(path.read_text().split()[0])
@@ -456,10 +470,10 @@ def cpu_ns(pid: int) -> int:
     return total
 
 
-def resident(pid: int) -> int:
-    """The memory that a server's processes have for themselves, in bytes."""
+def resident(*pids: int) -> int:
+    """The memory that servers' processes have for themselves, in bytes."""
     total = 0
-    for each in processes(pid):
+    for each in chain.from_iterable(map(processes, pids)):
         text = Path(f"/proc/{each}/smaps_rollup").read_text()
         match = re.search(r"^Pss: *(\d+)", text, re.MULTILINE)
         total += int(match[1]) * 1024 if match else 0

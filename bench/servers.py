@@ -62,8 +62,8 @@ def running(candidate: Candidate) -> Iterator[Target]:
             server = stack.enter_context(start(candidate))
             paths = {}
         target = Target(
-            port=server.port,
-            pid=server.process.pid,
+            ports=(server.port,),
+            pids=(server.process.pid,),
             transport=candidate.transport,
             **paths,
         )
