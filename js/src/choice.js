@@ -48,7 +48,6 @@ export function createChoice(offered, url, environment) {
   /** @param {TransportName} name */
   function worked(name) {
     if (suspects.size === 0) return;
-    suspects.delete(name);
     const blame = remembered();
     delete blame[name];
     for (const other of suspects) {

@@ -86,6 +86,45 @@ for (const [what, storage] of /** @type {[string, any][]} */ ([
   });
 }
 
+test("a socket that neither opens nor fails is passed over", async () => {
+  const scene = createScene(HALF);
+  const nothing = () => ({
+    send() {},
+    close() {},
+    onopen: null,
+    onmessage: null,
+    onclose: null,
+  });
+  const page = scene.open({}, { openSocket: nothing });
+  page.listen("a");
+  scene.server.publish("a", 1);
+  await scene.pass(3_100);
+  assert.deepEqual(page.heard, { a: [1] });
+  assert.deepEqual(kinds(scene), ["event-stream"]);
+});
+
+for (const [code, state, wait] of /** @type {[number, string, number][]} */ ([
+  [1001, "open null", 500], // goes away: to come back
+  [1006, "waiting null", 500], // cut
+  [1008, "waiting 403", 45_000], // policy
+  [1009, "waiting null", 500], // too big
+  [1013, "waiting 503", 500], // try again later
+])) {
+  test(`a socket that is closed with ${code}: ${state}, and again after ${wait} ms`, async () => {
+    const scene = createScene(HALF);
+    const page = scene.open({ transports: ["websocket"] });
+    page.listen("a");
+    await scene.pass(100);
+    for (const reader of scene.server.readers) reader.closeWith?.(code);
+    await scene.pass(wait - 1);
+    assert.equal(page.states.at(-1), state);
+    assert.equal(scene.server.connections(), 0);
+    await scene.pass(10);
+    assert.equal(scene.server.connections(), 1);
+    assert.equal(page.states.at(-1), "open null");
+  });
+}
+
 test("a server that is down is no fault of a transport", async () => {
   const scene = createScene(HALF);
   scene.server.isDown = true;
@@ -213,6 +252,18 @@ test("an answer starts over: the next failure is a first one", async () => {
   scene.server.requests.length = 0;
   await scene.pass(3_001); // 1 + 2 s
   assert.equal(scene.server.requests.length, 2);
+});
+
+test("a poll that is answered at once and with nothing is not hammered", async () => {
+  const scene = createScene(HALF);
+  const page = scene.open({ transports: ["long-poll"] });
+  page.listen("a");
+  for (let time = 0; time < 60; time++) {
+    await scene.pass(500);
+    scene.server.endAll();
+  }
+  assert.ok(scene.server.requests.length < 12, `${scene.server.requests.length}`);
+  assert.deepEqual(page.states, ["open 200"]);
 });
 
 test("a stream that opens and breaks off, again and again, is not hammered", async () => {

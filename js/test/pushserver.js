@@ -18,6 +18,7 @@ const HEARTBEAT = 15_000;
  *   send(entries: any[]): void,
  *   cut(): void,
  *   end(): void,
+ *   closeWith?: (code: number) => void,
  *   kind: string,
  *   once: boolean,
  * }} Reader
@@ -378,6 +379,7 @@ export function createServer(clock) {
         const data = JSON.stringify(entries);
         queueMicrotask(() => socket.onmessage?.({ data }));
       },
+      closeWith: close,
       cut: () => close(1006),
       end: () => close(1001),
     };
