@@ -214,6 +214,10 @@ class MemoryStore(Store):
     def _trim(self, channel: _Channel, now: float) -> None:
         """Drop what is over the limits from the front of the channel."""
         messages = channel.messages
+        if channel.waived:  # first: what is over does not take the place of others
+            oldest = (now - self._transient_timeout) * 1000
+            messages[:] = [m for m in messages if m.kept or m.id.milliseconds > oldest]
+            channel.waived = not all(message.kept for message in messages)
         count = len(messages)
         drop = max(0, count - self._max_messages) if self._max_messages else 0
         if self._message_timeout:
@@ -225,10 +229,6 @@ class MemoryStore(Store):
                 drop += 1
         if drop:
             del messages[:drop]
-        if channel.waived:
-            oldest = (now - self._transient_timeout) * 1000
-            messages[:] = [m for m in messages if m.kept or m.id.milliseconds > oldest]
-            channel.waived = not all(message.kept for message in messages)
 
     def _sweep(self, now: float, most: int | None) -> None:
         """Clean up channels that nobody touched for long, at most so many."""

@@ -161,6 +161,16 @@ class RetentionContract(StoreHarness):
         assert await self.messages(store, "a") == [kept]
 
     @in_a_loop
+    async def test_a_waived_message_that_is_over_takes_no_place(self) -> None:
+        """Of ``max_messages``: those that are kept stay."""
+        store = self.store(max_messages=2, transient_timeout=10)
+        [kept] = await self.append(store, "a", 1)
+        await store.append("a", body=b"1", keep=False)
+        self.clock.advance(11)
+        [last] = await self.append(store, "a", 1)
+        assert await self.messages(store, "a") == [kept, last]
+
+    @in_a_loop
     async def test_a_first_message_waived_is_for_whoever_was_there(self) -> None:
         """Whoever read a head of the empty channel, however many others are gone."""
         store = self.store(message_timeout=60, channel_timeout=60)

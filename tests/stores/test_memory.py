@@ -157,6 +157,8 @@ class Model:
         self.alive.append(message)
 
     def drop(self, now: float) -> None:
+        waived = (now - self.limits["transient_timeout"]) * 1000
+        self.alive = [m for m in self.alive if m.kept or m.id.milliseconds > waived]
         if most := self.limits["max_messages"]:
             self.alive = self.alive[-int(most) :]
         oldest = (now - self.limits["message_timeout"]) * 1000
@@ -166,8 +168,6 @@ class Model:
             and self.alive[0].id.milliseconds <= oldest
         ):
             del self.alive[0]
-        waived = (now - self.limits["transient_timeout"]) * 1000
-        self.alive = [m for m in self.alive if m.kept or m.id.milliseconds > waived]
 
     def after(self, cursor: Cursor) -> list[Message]:
         found: list[Message] = []

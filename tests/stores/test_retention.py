@@ -56,6 +56,14 @@ class Forgetful(MemoryStore):
         return replace(super()._head(channel), since=self._floor)
 
 
+class Crowded(MemoryStore):
+    """Lets what is over take the place of what is kept."""
+
+    def _trim(self, channel: Any, now: float) -> None:
+        del channel.messages[: -self._max_messages]
+        super()._trim(channel, now)
+
+
 class Keeping(MemoryStore):
     """Keeps what shall not be kept."""
 
@@ -82,6 +90,7 @@ class Keeping(MemoryStore):
             RetentionContract.test_a_waived_message_is_for_the_cursor_just_before_it,
         ),
         (Keeping, RetentionContract.test_a_waived_message_has_its_time),
+        (Crowded, RetentionContract.test_a_waived_message_that_is_over_takes_no_place),
         (
             Keeping,
             RetentionContract.test_a_first_message_waived_is_for_whoever_was_there,
