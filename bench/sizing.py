@@ -1,0 +1,128 @@
+"""What a number of readers needs, from the measured JSON. ``python -m bench.sizing``
+
+Prints the tables of docs/deployment/sizing.md. Every number comes from
+bench/results/scale.json or is named as an assumption.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["text"]
+
+RESULTS = Path(__file__).with_name("results")
+
+SIZES = (10_000, 1_000_000, 10_000_000)
+# Assumptions, printed with the tables.
+EACH = 1 / 60  # messages a second that each reader gets
+MESSAGES = 10  # different messages a second, in all
+RETURN = 22.5  # seconds until a poll without news ends and comes back, on average
+BUSY = 0.5  # of a core, so that there is room for bursts
+HELD = 10_000  # connections a process: the most that was measured
+CONNECTIONS = 28_000  # from one nginx address to one process's address
+REDIS_BUSY = 0.5  # of Redis's one core
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The figures that the sizes follow from."""
+
+    server: str
+    delivery: float  # seconds of CPU
+    reader: float  # bytes
+    base: float  # bytes of a process
+    redis: float  # seconds of Redis's CPU for a message and process
+
+
+def measured(found: dict[str, Any], server: str) -> Measured:
+    lines = [line for line in found["readers"] if line["server"] == server]
+    largest = max(lines, key=lambda line: line["readers"])
+    two = next(line for line in found["processes"] if line["processes"] == 2)
+    return Measured(
+        server=server,
+        delivery=largest["cpu_us"][0] / 1e6,
+        reader=largest["bytes_per_reader"][0],
+        base=largest["base_bytes"][0],
+        redis=two["redis_us_per_message"][0] / 2 / 1e6,
+    )
+
+
+def row(figures: Measured, readers: int) -> str:
+    """One size: how much of everything."""
+    # A poll that ends without news costs about what a delivery does.
+    answers = readers * (EACH + 1 / RETURN)
+    cores = answers * figures.delivery
+    processes = max(2, math.ceil(cores / BUSY), math.ceil(readers / HELD))
+    memory = processes * figures.base + readers * figures.reader
+    # In the worst case each process has a reader of each channel.
+    redis = MESSAGES * processes * figures.redis
+    return (
+        f"| {readers:,} | {figures.server} | {answers:,.0f} | {cores:,.1f} | "
+        f"{processes:,} | {memory / 1e9:,.1f} GB | {redis:.1%} of a core | "
+        f"{breaks_first(readers, processes, redis)} |"
+    )
+
+
+def breaks_first(readers: int, processes: int, redis: float) -> str:
+    if redis > REDIS_BUSY:
+        return "Redis: one core answers all processes; shard the channels by store"
+    if processes > 100:
+        return "nginx: file descriptors and ports of one machine; several machines"
+    if readers > CONNECTIONS:
+        return "ports from one nginx to one process; the limits of open files"
+    return "the limit of open files (1,024 by default)"
+
+
+def text() -> str:
+    """The tables, as the page has them."""
+    found = json.loads((RESULTS / "scale.json").read_text())
+    figures = [measured(found, server) for server in ("uvicorn", "daphne")]
+    lines = [
+        f"Measured {found['machine']['date']}, {found['machine']['system']}, "
+        f"Python {found['machine']['python']}.",
+        "",
+        "| readers of one process | on | CPU us per delivery | kB per reader | "
+        "idle CPU, % |",
+        "| --- | --- | --- | --- | --- |",
+        *(
+            f"| {line['readers']:,} | {line['server']} | {line['cpu_us'][0]:.0f} | "
+            f"{line['bytes_per_reader'][0] / 1000:.1f} | "
+            f"{line['idle_cpu'][0] * 100:.1f} |"
+            for line in found["readers"]
+        ),
+        "",
+        "| channels | readers of each | CPU us per delivery, the publish included |",
+        "| --- | --- | --- |",
+        *(
+            f"| {line['channels']:,} | {line['readers'] // line['channels']:,} | "
+            f"{line['cpu_us'][0]:.0f} |"
+            for line in found["channels"]
+        ),
+        "",
+        "| processes over Redis | CPU us per delivery | Redis, us of CPU a message |",
+        "| --- | --- | --- |",
+        *(
+            f"| {line['processes']} | {line['cpu_us'][0]:.0f} | "
+            f"{line['redis_us_per_message'][0]:.0f} |"
+            for line in found["processes"]
+        ),
+        "",
+        f"From these, for readers that each get a message every {1 / EACH:.0f} s, out "
+        f"of {MESSAGES} different ones a",
+        f"second, polls that come back after {RETURN} s without news, processes that "
+        f"are busy for {BUSY:.0%} of",
+        f"a core and hold at most {HELD:,} readers, and (the worst case) a reader of "
+        "each channel in each process:",
+        "",
+        "| readers | server | answers/s | cores | processes | memory | Redis | "
+        "what breaks first |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(row(each, size) for size in SIZES for each in figures),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(text())
