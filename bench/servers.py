@@ -26,7 +26,11 @@ NCHAN = "Nchan"
 STARTS = {
     "daphne": (start_daphne, ["-v", "0"]),
     "uvicorn": (start_uvicorn, ["--no-access-log", "--log-level", "error"]),
-    "granian": (start_granian, ["--workers", "1", "--log-level", "error"]),
+    "granian": (
+        start_granian,
+        # Else it holds 1,024 requests and lets the others wait outside.
+        ["--workers", "1", "--backpressure", "20000", "--log-level", "error"],
+    ),
 }
 
 

@@ -19,7 +19,7 @@ from tests.e2e.machines import fleet
 from tests.e2e.machines.fleet import Fleet, configure_nginx, substituted
 from tests.e2e.servers import ROOT, Connection, Server, free_port, wait_until
 
-UVICORN_PAGE = ROOT / "docs/deployment/uvicorn.md"
+SERVERS_PAGE = ROOT / "docs/deployment/uvicorn.md"
 
 
 @pytest.fixture(scope="module")
@@ -260,13 +260,15 @@ def test_the_unit_counts_as_started_when_it_listens():
             assert waiting.wait(10) == 0
 
 
-def test_under_uvicorn_as_the_page_has_it(running):
-    """The command of docs/deployment/uvicorn.md serves and answers when it stops."""
+@pytest.mark.parametrize(("name", "ended"), [("uvicorn", -15), ("granian", 0)])
+def test_under_another_server(running, name, ended):
+    """The unit's drop-in serves, and held polls are answered when it stops."""
     (line,) = [
         line
-        for line in UVICORN_PAGE.read_text().splitlines()
+        for line in (ROOT / f"deploy/{name}.conf").read_text().splitlines()
         if line.startswith("ExecStart=/")
     ]
+    assert line in SERVERS_PAGE.read_text()
     port = free_port()
     changes = {
         "ExecStart=/srv/project/venv/bin/python": shlex.quote(sys.executable),
@@ -276,7 +278,7 @@ def test_under_uvicorn_as_the_page_has_it(running):
     command = shlex.split(substituted(line, changes))
     with Server(command, cwd=ROOT, port=port, env=running.environment) as server:
         server.wait_listening()
-        with hold(server, "uvicorn") as connection:
+        with hold(server, name) as connection:
 
             def is_held() -> bool:
                 witness = server.request("GET", "/witness/")
@@ -287,5 +289,5 @@ def test_under_uvicorn_as_the_page_has_it(running):
             answer = connection.response()
         assert answer.status == 503
         assert answer.headers["retry-after"] in ("1", "2", "3")
-        # As its page says; the unit counts it as a success.
-        assert server.wait() == -15
+        # As the page says; the unit counts both as a success.
+        assert server.wait() == ended
