@@ -32,6 +32,7 @@ LOCATIONS = {
     "brief": "a store that keeps messages for one second, never held",
     "deep": "a store of 2,000 messages, held",
     "narrow": "a store of 3 messages, held",
+    "fleeting": "the same, and streams end after two seconds",
     "publish": "publisher, loopback allowed",
     "publish-path": "publisher, an id may have slashes",
     "publish-free": "publisher, the pattern matches an empty id",

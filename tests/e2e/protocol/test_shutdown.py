@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from contextlib import nullcontext, suppress
 
+from websockets.asyncio.client import connect
+
+from tests.e2e.listeners import HTTP, Broken
 from tests.e2e.protocol import starting
 from tests.e2e.servers import Server
 
@@ -58,3 +63,38 @@ async def test_idle_connections_do_not_keep_it(mortal: Server, channel: str) -> 
         assert time.monotonic() - started < PROMPTLY
         assert await idle.at_end()
         assert await untouched.at_end()
+
+
+async def test_streams_and_sockets_end_at_once(mortal: Server, channel: str) -> None:
+    """Complete, or with a code that says: come back. Nobody is waited for."""
+    target = starting.target(mortal)
+    plain = "daphne" in str(mortal.process.args)
+    cut = suppress(Broken, asyncio.IncompleteReadError) if plain else nullcontext()
+    url = f"ws://{target.host}:{target.port}"
+    many = json.dumps({"channels": {channel: {}}}).encode()
+    accept = {"Accept": "text/event-stream"}
+    async with (
+        HTTP.open(target.port) as one,
+        HTTP.open(target.port) as several,
+        connect(url + target.path("long", channel)) as socket,
+        connect(f"{url}/many") as many_socket,
+    ):
+        await one.ask("GET", target.path("long", channel), accept)
+        await several.ask("POST", "/many", accept, many)
+        await many_socket.send(json.dumps({"subscribe": json.loads(many)}))
+        started = time.monotonic()
+        stopping = asyncio.create_task(asyncio.to_thread(mortal.stop))
+        async with asyncio.timeout(PROMPTLY):
+            for http in (one, several):
+                # Daphne trips over requests that became WebSockets, and cuts.
+                with (
+                    suppress(Broken, asyncio.IncompleteReadError) if plain else nothing
+                ):
+                    assert [piece async for piece in http.pieces()]
+            for each in (socket, many_socket):
+                await each.wait_closed()
+        codes = {socket.close_code, many_socket.close_code}
+        assert codes == {1001} or (plain and codes == {1006})
+        await stopping
+    assert time.monotonic() - started < PROMPTLY
+    assert "Traceback" not in mortal.output

@@ -256,6 +256,46 @@ async def test_clients_that_vanish_are_noticed(target: Target, channel: str) -> 
         await target.until_held(channel, 0)
 
 
+async def test_a_half_open_connection_is_left_in_time(
+    target: Target, channel: str
+) -> None:
+    """Nobody reads, nobody closes: `max_stream_seconds` ends it all the same."""
+    path = target.path("fleeting", channel)
+    ends: list[object] = []
+    async with contextlib.AsyncExitStack() as stack:
+        for head in (event_stream_head(target, path), websocket_head(target, path)):
+            reader, writer = await asyncio.open_connection(
+                target.host, target.port, limit=65_536
+            )
+            ends += [reader, writer]  # asyncio closes what nobody has any more
+            stack.callback(writer.transport.abort)
+            writer.write(head)
+        await target.until_held(channel, 2, location="publish-small")
+        for _ in range(12):
+            await target.publish(channel, bytes(1_000_000), location="publish-small")
+        await target.until_held(channel, 0, location="publish-small")
+
+
+def event_stream_head(target: Target, path: str) -> bytes:
+    fields = [("Accept", "text/event-stream")]
+    return request_head(target, "GET", path, fields)
+
+
+def websocket_head(target: Target, path: str) -> bytes:
+    fields = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+    fields += [("Sec-WebSocket-Version", "13")]
+    fields += [("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")]
+    return request_head(target, "GET", path, fields)
+
+
+def request_head(
+    target: Target, method: str, path: str, fields: list[tuple[str, str]]
+) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {target.host}:{target.port}"]
+    lines += [f"{name}: {value}" for name, value in fields]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
 # Clients that do not read
 
 SIZE = 1_000_000
@@ -279,20 +319,17 @@ async def test_a_client_that_does_not_read(
             target.host, target.port, limit=65_536
         )
         stack.callback(writer.transport.abort)
-        head = [f"Host: {target.host}:{target.port}"]
         if way == "event stream":
-            head = [f"GET {since} HTTP/1.1", *head, "Accept: text/event-stream"]
-            body = b""
+            writer.write(event_stream_head(target, since))
         elif way == "websocket":
-            head = [f"GET {since} HTTP/1.1", *head, "Upgrade: websocket"]
-            head += ["Connection: Upgrade", "Sec-WebSocket-Version: 13"]
-            head += ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
-            body = b""
+            writer.write(websocket_head(target, since))
         else:
             body = json.dumps(asked).encode()
-            head = ["POST /many HTTP/1.1", *head, "Accept: text/event-stream"]
-            head += [f"Content-Length: {len(body)}"]
-        writer.write("\r\n".join([*head, "", ""]).encode() + body)
+            fields = [
+                ("Accept", "text/event-stream"),
+                ("Content-Length", f"{len(body)}"),
+            ]
+            writer.write(request_head(target, "POST", "/many", fields) + body)
         await target.until_held(channel, 1, location="publish-small")
         before = resident(server)
         last = first

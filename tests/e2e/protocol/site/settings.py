@@ -75,6 +75,7 @@ PUSH_SERVER: dict[str, Any] = {
         subscriber("brief", store="brief", polling="interval"),
         subscriber("deep", store="deep"),
         subscriber("narrow", store="small"),
+        subscriber("fleeting", store="small", max_stream_seconds=2),
         {"type": "multiplex", "url": "/many", "poll_timeout": 0.5},
         publisher("publish"),
         {"type": "publisher", "prefix": "/publish-path/", "allow": LOOPBACK},
