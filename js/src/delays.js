@@ -35,6 +35,12 @@ export const HIDDEN_AFTER = 60_000;
 export const HIDDEN_PAUSE = 5_000;
 /** A connection that held for so long was a good one: the next failure is a first. */
 export const STEADY = 5_000;
+/**
+ * How often a tab that is shown asks whether the one that leads is alive, and how long
+ * it waits for the answer: some browsers suspend a page without telling it.
+ */
+export const LEADER_CHECK = 5_000;
+export const LEADER_ANSWER = 2_000;
 /** Subscriptions made within this time travel in one request. */
 export const GATHER = 20;
 

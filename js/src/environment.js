@@ -44,7 +44,9 @@
  *
  * @typedef {{
  *   request(
- *     name: string, options: { signal: AbortSignal }, fn: () => Promise<void>,
+ *     name: string,
+ *     options: { signal: AbortSignal } | { steal: true },
+ *     fn: () => Promise<void>,
  *   ): Promise<unknown>,
  * }} LocksLike
  *

@@ -1,3 +1,5 @@
+import { createAlarm } from "./attempt.js";
+import { LEADER_ANSWER, LEADER_CHECK } from "./delays.js";
 import { createWire } from "./wire.js";
 
 /** @typedef {ReturnType<typeof createWire>} Wire */
@@ -12,9 +14,10 @@ import { createWire } from "./wire.js";
  * doubled on the way is asked for again or passed over.
  *
  * Each tab also holds a lock of its own for as long as it lives: the leader waits for
- * it, and so learns of a tab that is gone.
+ * it, and so learns of a tab that is gone. And a tab that is shown asks now and then
+ * whether the leader is alive; from one that does not answer it takes the lock away.
  *
- * @typedef {{ kind: "lead" }
+ * @typedef {{ kind: "lead" } | { kind: "alive" } | { kind: "ask", tab: string }
  *   | { kind: "items", items: import("./wire.js").Item[] }
  *   | { kind: "condition", condition: import("./connection.js").Condition }
  *   | { kind: "want", tab: string, wants: [string, import("./wire.js").Want][] }
@@ -45,12 +48,15 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
     setHidden(hidden) {
       isHidden = hidden;
       session?.tell({ kind: "hidden", tab: session.tab, hidden });
+      session?.check();
     },
   };
 
   /**
    * From start to stop. A tab that returns is a new one to the others.
-   * @typedef {{ tab: string, tell(note: Note): void, end(): void }} Session
+   * @typedef {{
+   *   tab: string, tell(note: Note): void, check(): void, end(): void,
+   * }} Session
    * @returns {Session}
    */
   function begin() {
@@ -65,13 +71,15 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
     /** @type {Wire | null} */
     let wire = null;
     /** @type {Set<string>} */
-    const known = new Set([tab]);
+    let known = new Set([tab]);
     /** Ends the locks that are held. @type {() => void} */
     let release = () => {};
     const ended = new Promise((resolve) => {
       release = () => resolve(undefined);
     });
     let isPresent = false;
+    const vigil = createAlarm(environment);
+    let isAlive = false;
     /** @type {import("./connection.js").Condition | null} */
     let condition = null;
 
@@ -80,25 +88,28 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
       // Before it has its lock a tab would be taken for one that is gone.
       isPresent = true;
       introduce();
+      check();
       return ended;
     });
     hold(name, lead);
-    return { tab, tell, end };
+    return { tab, tell, check, end };
 
     /**
      * @param {string} lock
      * @param {() => Promise<any>} fn
+     * @param {Parameters<typeof locks.request>[1]} [how]
      */
-    function hold(lock, fn) {
-      // Refused where a page has no storage of its own; aborted at the end.
-      const { signal } = controller;
-      const granted = () => (signal.aborted ? ended : fn());
-      locks.request(lock, { signal }, granted).catch(() => {
-        if (!signal.aborted && lock === name) void lead();
+    function hold(lock, fn, how = { signal: controller.signal }) {
+      const granted = () => (controller.signal.aborted ? ended : fn());
+      locks.request(lock, how, granted).catch(() => {
+        if (controller.signal.aborted || lock !== name) return;
+        if (wire) retire();
+        else void lead(); // refused: the page has no storage of its own
       });
     }
 
     function end() {
+      vigil.clear();
       wire?.stop();
       wire = null;
       broadcast.onmessage = null;
@@ -108,6 +119,7 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
     }
 
     function lead() {
+      if (wire) return ended;
       wire = createWire({
         ...options,
         onItems(items) {
@@ -124,6 +136,29 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
       post({ kind: "lead" });
       introduce();
       return ended;
+    }
+
+    /** Another tab has taken the lead: this one was thought dead. */
+    function retire() {
+      wire?.stop();
+      wire = null;
+      condition = null;
+      known = new Set([tab]);
+      hold(name, lead);
+      introduce();
+      check();
+    }
+
+    /** While this tab is shown and another leads. */
+    function check() {
+      vigil.clear();
+      if (wire || isHidden || !isPresent) return;
+      isAlive = false;
+      post({ kind: "ask", tab });
+      vigil.set(LEADER_ANSWER, () => {
+        if (isAlive) vigil.set(LEADER_CHECK, check);
+        else if (!wire) hold(name, lead, { steal: true });
+      });
     }
 
     function introduce() {
@@ -149,8 +184,12 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
 
     /** @param {Note} note */
     function heard(note) {
-      if (wire) obey(wire, note);
-      else if (note.kind === "lead") introduce();
+      if (wire) {
+        obey(wire, note);
+        return;
+      }
+      isAlive ||= !("tab" in note);
+      if (note.kind === "lead") introduce();
       else if (note.kind === "items") onItems(note.items);
       else if (note.kind === "condition") onCondition(note.condition);
     }
@@ -164,7 +203,8 @@ export function linkTabs(options, name, { onStart, onItems, onCondition }) {
       if (!known.has(note.tab)) meet(leading, note.tab);
       if (note.kind === "want") leading.want(note.tab, note.wants);
       else if (note.kind === "drop") leading.drop(note.tab, note.keys);
-      else leading.setHidden(note.tab, note.hidden);
+      else if (note.kind === "hidden") leading.setHidden(note.tab, note.hidden);
+      else post({ kind: "alive" });
     }
 
     /**

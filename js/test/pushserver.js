@@ -404,7 +404,7 @@ export function createServer(clock) {
 export function createBrowser() {
   /** @type {Map<string, Set<any>>} */
   const broadcasts = new Map();
-  /** @type {Map<string, (() => Promise<void>)[]>} */
+  /** @type {Map<string, { begin(): Promise<void>, break(): void }[]>} */
   const queues = new Map();
 
   return { openBroadcast, locks: { request } };
@@ -433,30 +433,40 @@ export function createBrowser() {
 
   /**
    * @param {string} name
-   * @param {{ signal: AbortSignal }} options
+   * @param {{ signal: AbortSignal } | { steal: true }} options
    * @param {() => Promise<void>} fn
    */
-  function request(name, { signal }, fn) {
+  function request(name, options, fn) {
     const queue = queues.get(name) ?? [];
     queues.set(name, queue);
     return new Promise((resolve, reject) => {
-      const turn = async () => {
-        try {
-          resolve(await fn());
-        } catch (error) {
-          reject(error);
-        }
-        queue.splice(queue.indexOf(turn), 1);
-        void queue[0]?.();
+      const turn = {
+        break: () => reject(new Error("stolen")),
+        async begin() {
+          try {
+            resolve(await fn());
+          } catch (error) {
+            reject(error);
+          }
+          if (queue[0] !== turn) return; // stolen
+          queue.shift();
+          void queue[0]?.begin();
+        },
       };
-      signal.addEventListener("abort", () => {
+      if ("steal" in options) {
+        queue.shift()?.break();
+        queue.unshift(turn);
+        queueMicrotask(turn.begin);
+        return;
+      }
+      options.signal.addEventListener("abort", () => {
         const place = queue.indexOf(turn);
         if (place < 1) return; // held, or over
         queue.splice(place, 1);
         reject(new Error("aborted"));
       });
       queue.push(turn);
-      if (queue.length === 1) queueMicrotask(turn);
+      if (queue.length === 1) queueMicrotask(turn.begin);
     });
   }
 }

@@ -107,6 +107,55 @@ test("what a tab that is gone listened to is left", async () => {
   assert.deepEqual([...(reader?.channels.keys() ?? [])], ["a"]);
 });
 
+test("a leader that no longer answers is replaced while another tab is shown", async () => {
+  const scene = createScene(counting());
+  let isSuspended = false;
+  const openBroadcast = (/** @type {string} */ name) => {
+    const broadcast = scene.browser.openBroadcast(name);
+    const { postMessage } = broadcast;
+    broadcast.postMessage = (note) => void (isSuspended || postMessage(note));
+    return broadcast;
+  };
+  const leader = scene.open({}, { openBroadcast });
+  leader.listen("a");
+  const hidden = scene.open();
+  hidden.says.hidden = true;
+  hidden.fire("visibilitychange");
+  hidden.listen("a");
+  await scene.pass(60_000);
+  isSuspended = true;
+  scene.server.publish("a", 1);
+  await scene.pass(60_000);
+  assert.deepEqual(hidden.heard, { a: [] }, "nobody sees that tab");
+  hidden.says.hidden = false;
+  hidden.fire("visibilitychange");
+  await scene.pass(2_100);
+  scene.server.publish("a", 2);
+  await scene.pass(100);
+  assert.deepEqual(hidden.heard, { a: [1, 2] });
+  isSuspended = false;
+  await scene.pass(60_000);
+  scene.server.publish("a", 3);
+  await scene.pass(100);
+  assert.deepEqual([leader.heard, hidden.heard], [{ a: [1, 2, 3] }, { a: [1, 2, 3] }]);
+  assert.equal(scene.server.connections(), 1);
+  hidden.client.close();
+  await scene.pass(100);
+  scene.server.publish("a", 4);
+  await scene.pass(100);
+  assert.deepEqual(leader.heard, { a: [1, 2, 3, 4] });
+  assert.equal(scene.server.connections(), 1);
+});
+
+test("a leader that answers is left alone", async () => {
+  const scene = createScene(counting());
+  const pages = [scene.open(), scene.open(), scene.open()];
+  for (const page of pages) page.listen("a");
+  await scene.pass(600_000);
+  const sockets = scene.server.requests.filter(({ body }) => body.subscribe);
+  assert.ok(sockets.length <= 2, "one, and one more for the tabs that came later");
+});
+
 test("a tab that comes later is told of a refusal, too", async () => {
   const scene = createScene(counting());
   scene.server.refused.set("a", 400);
