@@ -5,6 +5,7 @@ The formats and names are those of Nchan, so that what reads one reads the other
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 
 from django.http import HttpRequest
 
@@ -17,14 +18,7 @@ _XML = ("application/xml", "text/xml")
 
 def render(info: Mapping[str, object], accept: str) -> tuple[str, str]:
     """Return content type and text: plain text unless JSON or XML is preferred."""
-    request = HttpRequest()
-    request.META["HTTP_ACCEPT"] = accept
-    try:
-        preferred = request.get_preferred_type([_PLAIN, *_JSON, *_XML])
-    except (ValueError, LookupError):
-        # Unreadable (or too long, or of an unknown encoding, by Django's version).
-        # Nothing is to fail any more: the message may have been published already.
-        preferred = None
+    preferred = _preferred(accept)
     if preferred in _JSON:
         return preferred, json.dumps(info)
     if preferred in _XML:
@@ -37,3 +31,16 @@ def render(info: Mapping[str, object], accept: str) -> tuple[str, str]:
         f"active subscribers: {info['subscribers']}\n"
         f"last message id: {info['last_message_id']}\n"
     )
+
+
+# Every answer to a publish has a report, and Django's rules take 100 us.
+@lru_cache(maxsize=128)
+def _preferred(accept: str) -> str | None:
+    request = HttpRequest()
+    request.META["HTTP_ACCEPT"] = accept
+    try:
+        return request.get_preferred_type([_PLAIN, *_JSON, *_XML])
+    except (ValueError, LookupError):
+        # Unreadable (or too long, or of an unknown encoding, by Django's version).
+        # Nothing is to fail any more: the message may have been published already.
+        return None
