@@ -67,14 +67,12 @@ class Hub:
     # Membership, for subscriptions.
 
     def enter(self, key: Key, on_wakeup: Callable[[], None]) -> Membership:
-        """Count a reader of the channel; from now on wake-ups reach it.
+        """Count the first reader of a channel; from now on wake-ups reach it.
 
-        ``on_wakeup`` is used for the channel's first reader only, and called in the
-        loop. Each call is paired with one of ``leave``.
+        Further ones enter the membership, which lasts until ``maintain`` forgets it.
+        ``on_wakeup`` is called in the loop. Each reader is taken back by ``leave``.
         """
-        membership = self._members.get(key)
-        if membership is None:
-            membership = self._members[key] = Membership(key, on_wakeup)
+        membership = self._members[key] = Membership(key, on_wakeup)
         membership.enter(self.loop.time())
         return membership
 
