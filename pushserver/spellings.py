@@ -209,6 +209,9 @@ class MultiplexStream(_Json, _BodyOfEvents):
 class MultiplexFrames(_Json, _Socket):
     """Many channels on one WebSocket."""
 
+    def heartbeat(self) -> Event | None:
+        return _frame("[]")  # a page does not see the pings of the server
+
     def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
         yield _frame(self._array(entries))
 

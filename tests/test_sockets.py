@@ -454,6 +454,16 @@ async def test_ends_of_channels_are_entries(serve: Serve) -> None:
         await leave(each)
 
 
+async def test_an_idle_socket_says_nothing_now_and_then(serve: Serve) -> None:
+    """So that the page knows that it is not half-open."""
+    client = serve(heartbeat=5)
+    socket = await many(client, subscribe("a"))
+    await until(socket, channel="a", id="0-0")
+    await asyncio.sleep(16)
+    assert socket.heard[1:] == [[], [], []]
+    await leave(socket)
+
+
 async def test_a_slow_socket_has_no_backlog(serve: Serve) -> None:
     """While it does not read, nothing is queued; then it hears what is left."""
     client = serve(store={"type": "memory", "max_messages": 3})

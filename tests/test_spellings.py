@@ -132,6 +132,12 @@ def test_sockets_end_with_a_code(kind: type[Spelling], status: int | None, code:
     assert len(final["reason"].encode()) <= 123  # RFC 6455
 
 
+def test_a_socket_of_many_channels_shows_that_it_lives():
+    """A page sees no pings; an empty array is nothing new."""
+    assert MultiplexFrames().heartbeat() == {"type": "websocket.send", "text": "[]"}
+    assert Frames().heartbeat() is NchanFrames().heartbeat() is None
+
+
 @pytest.mark.parametrize("kind", STREAMS)
 def test_streams_end_complete(kind: type[Spelling]):
     """Whatever the reason."""
