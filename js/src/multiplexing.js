@@ -47,8 +47,7 @@ export function createMultiplexing(environment, credentialsByOrigin) {
    * @param {Mode} credentials
    */
   async function find(channelUrl, credentials) {
-    const mode = credentials ?? credentialsByOrigin.modeFor(channelUrl);
-    const offer = await ask(channelUrl, mode);
+    const offer = await ask(channelUrl, credentials);
     const url = offer === null ? null : new URL(offer, channelUrl);
     if (url === null || url.origin !== new URL(channelUrl).origin) return null;
     const options = {
@@ -67,9 +66,25 @@ export function createMultiplexing(environment, credentialsByOrigin) {
 
   /**
    * @param {string} url
-   * @param {import("./environment.js").CredentialsMode} credentials
+   * @param {Mode} credentials
+   * @returns {Promise<string | null>}
    */
   async function ask(url, credentials) {
+    const mode = credentials ?? credentialsByOrigin.modeFor(url);
+    const headers = await optionsOf(url, mode);
+    if (headers) {
+      credentialsByOrigin.answered(url, mode);
+      return headers.get(MULTIPLEX);
+    }
+    const isWorthIt = !credentials && credentialsByOrigin.failed(url, mode);
+    return isWorthIt ? ask(url, credentials) : null;
+  }
+
+  /**
+   * @param {string} url
+   * @param {import("./environment.js").CredentialsMode} credentials
+   */
+  async function optionsOf(url, credentials) {
     const controller = new environment.AbortController();
     const deadline = environment.setTimeout(() => controller.abort(), FIRST_BYTE);
     try {
@@ -80,7 +95,7 @@ export function createMultiplexing(environment, credentialsByOrigin) {
         cache: "no-store",
         signal: controller.signal,
       });
-      return headers.get(MULTIPLEX);
+      return headers;
     } catch {
       return null;
     } finally {

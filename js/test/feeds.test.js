@@ -92,6 +92,36 @@ test("without the offer, or when nobody answers, each channel has its poll", asy
   }
 });
 
+test("another origin that takes no cookies is asked without", async () => {
+  const { server, environment, updates, pass, seen, send } = createPage();
+  const { fetch } = server;
+  environment.fetch = async (url, options) => {
+    if (options.credentials === "include") throw new TypeError("Failed to fetch");
+    return fetch(url, options);
+  };
+  const at = (/** @type {string} */ name) => `https://push.example/updates/${name}`;
+  updates.subscribe({ a: at("a"), b: at("b") });
+  await pass(100);
+  send("a", 1);
+  await pass(100);
+  assert.deepEqual(seen["a"], [1]);
+  assert.equal(server.connections(), 1);
+});
+
+test("an OPTIONS that is not answered does not keep the channels from polling", async () => {
+  const { server, environment, updates, pass, seen, send } = createPage();
+  const { fetch } = server;
+  environment.fetch = (url, options) =>
+    options.method === "OPTIONS"
+      ? new Promise((_, reject) => options.signal.addEventListener("abort", reject))
+      : fetch(url, options);
+  updates.subscribe({ a: "/updates/a", b: "/updates/b" });
+  send("a", 1);
+  await pass(3_100);
+  assert.deepEqual(seen["a"], [1]);
+  assert.equal(server.connections(), 2);
+});
+
 test("one channel, another origin or an interval of its own: nothing is shared", async () => {
   const { updates, pass, kinds } = createPage();
   updates.subscribe({ a: "/updates/a" });
