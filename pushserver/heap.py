@@ -3,13 +3,18 @@
 A push process holds thousands of requests, and each costs the collector a walk over
 what it made. Now and then the collector walks over everything, which for a Django
 project is some hundred thousand objects that never go away: measured with 1,000 held
-polls, a tenth of all CPU on uvicorn and more on Daphne.
+polls, a tenth of all CPU on uvicorn and more on Daphne. And Python's own thresholds
+are for programs that hold little: with 5,000 held polls they cost 191 us a delivery,
+one of 10,000 objects 147 (bare uvicorn: 97).
 """
 
 import gc
 import threading
 
 __all__ = ["freeze_once"]
+
+_PYTHONS_OWN = (700, 2000)  # until 3.12, and since
+_YOUNG = 10_000  # objects: some megabytes at most until they are looked at
 
 _lock = threading.Lock()
 _frozen = False
@@ -19,8 +24,9 @@ def freeze_once() -> None:
     """Take what the process has loaded until now out of every later collection.
 
     Takes about a tenth of a second, the first time. What is frozen is still freed
-    when nothing refers to it; only cycles among it are not looked for any more. A
-    process that has frozen its heap, or switched the collector off, is left alone.
+    when nothing refers to it; only cycles among it are not looked for any more. The
+    first threshold becomes 10,000 where it is Python's own. A process that has frozen
+    its heap, or switched the collector off, is left alone.
     """
     global _frozen
     with _lock:
@@ -29,3 +35,6 @@ def freeze_once() -> None:
         _frozen = True
     gc.collect()
     gc.freeze()
+    young, *others = gc.get_threshold()
+    if young in _PYTHONS_OWN:
+        gc.set_threshold(_YOUNG, *others)
