@@ -161,14 +161,32 @@ test("what is offered and is not there is left for good", async () => {
   };
   updates.subscribe({ a: "/updates/a", b: "/updates/b" });
   await pass(100);
-  updates.subscribe({ c: "/updates/c" });
+  updates.subscribe({ c: "/updates/c", d: "/updates/d" });
   await pass(100);
   const count = kinds().filter((kind) => kind === "OPTIONS").length;
   for (const name of ["a", "b", "c"]) send(name, name);
   await pass(60_000);
   assert.deepEqual(seen, { a: ["a"], b: ["b"], c: ["c"] });
   assert.equal(kinds().filter((kind) => kind === "OPTIONS").length, count);
-  assert.equal(server.connections(), 3);
+  assert.equal(server.connections(), 4);
+});
+
+test("a server that is only starting up keeps its offer", async () => {
+  const { server, environment, updates, pass, seen, kinds, send } = createPage();
+  const { fetch } = server;
+  let isStarting = true;
+  environment.fetch = async (url, options) => {
+    if (options.method !== "POST" || !isStarting) return fetch(url, options);
+    return { status: 502, headers: new Headers(), text: async () => "" };
+  };
+  updates.subscribe({ a: "/updates/a", b: "/updates/b" });
+  await pass(2_000);
+  assert.equal(updates.state("a"), "waiting");
+  isStarting = false;
+  send("a", 1);
+  await pass(10_000);
+  assert.deepEqual(seen["a"], [1]);
+  assert.deepEqual(kinds(), ["OPTIONS", "event-stream"]);
 });
 
 test("a store that is down is waited for on the shared connection", async () => {

@@ -77,19 +77,23 @@ for (const [what, go] of /** @type {[string, string][]} */ ([
     const scene = createScene(counting());
     const pages = [scene.open(), scene.open(), scene.open()];
     for (const page of pages) page.listen("a", "b");
+    pages[2]?.listen("c"); // and nobody else
     await scene.pass(100);
     for (const [place, page] of pages.slice(0, 2).entries()) {
       scene.server.publish("a", place);
       page.fire(go);
       scene.server.publish("b", place);
       await scene.pass(100);
+      scene.server.publish("c", place);
+      await scene.pass(100);
+      assert.equal(pages[2]?.heard["c"]?.at(-1), place);
     }
     scene.server.publish("a", 2);
     await scene.pass(100);
-    assert.deepEqual(pages[2]?.heard, { a: [0, 1, 2], b: [0, 1] });
+    assert.deepEqual(pages[2]?.heard, { a: [0, 1, 2], b: [0, 1], c: [0, 1] });
     for (const back of ["resume", "pageshow"]) pages[0]?.fire(back);
     await scene.pass(100);
-    assert.deepEqual(pages[0]?.heard, pages[2]?.heard);
+    assert.deepEqual(pages[0]?.heard, { a: [0, 1, 2], b: [0, 1] });
     assert.equal(scene.server.connections(), 1);
   });
 }
