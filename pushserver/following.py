@@ -75,16 +75,14 @@ class Following(Subscription):
 
     def advance(self, message: Message) -> None:
         """Go on after this message: the client was given it, and told of a loss."""
+        assert self.waiter is not None  # noqa: S101 (it is parked when there is one)
         self._seen = self._position = message.id
-        self._told()
+        self._gap = self.waiter.gap = False
 
     def admit(self) -> None:
         """Take note that the client was told its position, and of a loss."""
+        assert self.waiter is not None  # noqa: S101 (it is parked when there is one)
         self._position = self.position
-        self._told()
-
-    def _told(self) -> None:
-        assert self.waiter is not None  # noqa: S101 (parked when something is found)
         self._gap = self.waiter.gap = False
 
     def _conclude(self, messages: Sequence[Message], *, wait: bool) -> Outcome | None:

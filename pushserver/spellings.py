@@ -121,7 +121,8 @@ class EventStream(_BodyOfEvents):
         yield _more(body)
 
     def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
-        return _more(sse.messages_events(messages))
+        body = sse.messages_events(messages)
+        return {"type": "http.response.body", "body": body, "more_body": True}
 
 
 class _Json(Entries):

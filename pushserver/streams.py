@@ -111,7 +111,7 @@ class Stream:
             and self._started
             and type(outcome) is Delivery
             and not outcome.gap
-            and self._fits(outcome)
+            and (len(outcome.messages) == 1 or self._fits(outcome))
             and (event := self._spelling.at_once(reader.head, outcome.messages))
         ):
             reader.advance(outcome.messages[-1])
@@ -121,10 +121,8 @@ class Stream:
             self.work()
 
     def _fits(self, delivery: Delivery) -> bool:
-        messages = delivery.messages
-        return len(messages) == 1 or (
-            sum(len(message.body) for message in messages) <= self._location.max_answer
-        )
+        size = sum(len(message.body) for message in delivery.messages)
+        return size <= self._location.max_answer
 
     def _beat_later(self) -> None:
         loop = asyncio.get_running_loop()

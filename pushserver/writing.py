@@ -19,11 +19,14 @@ DRAIN = "pushserver.drain"
 """The ASGI extension by which `server` offers to wait for a client."""
 
 
+_SENT = object()
+
+
 class Writer:
-    """The server's ``send`` for one stream. ``written`` counts the bytes of bodies.
+    """The server's ``send`` for one stream.
 
     ``limit`` is how many bytes a stream may have where the server never waits: what
-    it was given cannot be told from what was sent. None where it waits.
+    it was given cannot be told from what was sent. ``full``: it has had them.
     """
 
     def __init__(self, scope: Scope, send: Send, *, limit: int) -> None:
@@ -31,39 +34,37 @@ class Writer:
         drain: Callable[[], Awaitable[None]] | None = extensions.get(DRAIN)
         # Daphne's scopes are the only ones that do not say which ASGI they speak.
         waits = "spec_version" in scope.get("asgi", {}) or drain is not None
+        self.full = False
         self._send = send if drain is None else _draining(send, drain)
-        self._left = float("inf") if waits else limit
-
-    @property
-    def full(self) -> bool:
-        """Whether the stream has had all the bytes it may have."""
-        return self._left <= 0
+        self._left = None if waits else limit
 
     def start(self, event: Mapping[str, Any]) -> Awaitable[None] | None:
         """Begin to send; None when that is done, else what ends it.
 
         Raises ClientGone, and whatever the server raises.
         """
-        self._count(event)
-        steps = self._send(event).__await__()
+        if self._left is not None:
+            self._count(event, self._left)
         try:
-            waited_for = next(steps)
-        except StopIteration:
-            return None
+            steps = self._send(event).__await__()
+            # With a default, no exception is made for the usual end.
+            waited_for = next(steps, _SENT)
         except OSError as error:
             raise ClientGone from error
-        return _rest(steps, waited_for)
+        return None if waited_for is _SENT else _rest(steps, waited_for)
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """Send, and return when there is room for more. Raises ClientGone."""
-        self._count(event)
+        if self._left is not None:
+            self._count(event, self._left)
         try:
             await self._send(event)
         except OSError as error:
             raise ClientGone from error
 
-    def _count(self, event: Mapping[str, Any]) -> None:
-        self._left -= len(event.get("body") or event.get("text") or b"")
+    def _count(self, event: Mapping[str, Any], left: int) -> None:
+        self._left = left - len(event.get("body") or event.get("text") or b"")
+        self.full = self._left <= 0
 
 
 def _draining(send: Send, drain: Callable[[], Awaitable[None]]) -> Send:

@@ -218,7 +218,7 @@ async def test_where_nothing_waits_a_full_stream_ends():
     """Written at once, or by the worker."""
     async with serving() as running:
         with streaming(running) as (wire, stream, _, task):
-            stream._writer._left = 40
+            stream._writer._left = 40  # as under plain daphne
             await until(wire, "0-0")
             await publish("news")
             await task
