@@ -119,6 +119,7 @@ def test_interrupted_start():
         "max_body": 30,
         "locations": [
             {"type": "publisher", "prefix": "/small/", "max_body": 10},
+            {"type": "multiplex", "url": "/many", "max_request": 20},
             {"type": "publisher", "prefix": "/usual/"},
         ],
     },
@@ -127,6 +128,7 @@ def test_interrupted_start():
     ("path", "alone", "with_django"),
     [
         ("/here/small/x", 10, 10),
+        ("/here/many", 20, 20),
         ("/here/usual/x", 30, 30),
         ("/here/upload/", 30, None),
         ("/small/x", 10, 10),
