@@ -119,9 +119,8 @@ def small_burst(target: Target) -> Result:
 
 def full_speed(target: Target) -> Result:
     with Load(target) as load:
-        many = target.transport == "many"
         messages = 12 if target.transport == "poll" else 36
-        return load.flood(channels=50, each=10, messages=messages * (2 if many else 1))
+        return load.flood(channels=50, each=10, messages=messages)
 
 
 def steady(target: Target) -> Result:

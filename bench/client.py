@@ -29,6 +29,7 @@ MARK = re.compile(rb"#(\d+):(\d+):(\d+\.\d+)#")
 HEADER = re.compile(rb"(?i)\r\n(etag|last-modified|content-length): *([^\r]*)")
 QUIET_NS = 4_000_000  # CPU of a server that has nothing to do, in a window
 WINDOW = 0.05  # seconds
+FLOOD = 40.0  # seconds that a flood may take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,6 +252,7 @@ class Load:
         self.readers: list[Reader] = []
         self.latencies: list[float] = []
         self.delivered = self.open = self.lost_connections = self.number = 0
+        self.cut = False  # by the clock
         self.first = 0  # numbers up to this one are of an earlier round
         self.last_at = 0.0
         self._epoll = select.epoll()
@@ -369,13 +371,15 @@ class Load:
         for n, sender in enumerate(senders):
             sender.on_done = partial(send, n)
             send(n)
-        end, quiet_since = started + 60, (0, started)
+        end, quiet_since = started + FLOOD, (0, started)
         while self.delivered < expected and time.monotonic() < end:
             self.step(0.02)
             if self.delivered != quiet_since[0]:
                 quiet_since = self.delivered, time.monotonic()
             elif time.monotonic() - quiet_since[1] > 3:
                 break  # what is missing does not come any more
+        else:
+            self.cut = self.delivered < expected  # too slow; nothing is lost
         took = self.last_at - started
         limited = time.process_time() - own > (cpu_ns(*self.target.pids) - before) / 1e9
         self.settle()
@@ -437,7 +441,8 @@ class Load:
         self, expected: int, cpu: int, took: Sequence[float], limited: bool
     ) -> Result:
         result, delivered = self.result, self.delivered
-        result.delivered, result.lost = delivered, max(expected - delivered, 0)
+        missing = max(expected - delivered, 0)
+        result.delivered, result.lost = delivered, 0 if self.cut else missing
         if delivered:
             result.cpu_us = cpu / 1000 / delivered
             per_round = delivered / len(took)
@@ -454,7 +459,11 @@ def processes(pid: int) -> Iterable[int]:
     """The process and all below it."""
     yield pid
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in path.read_text().split():
+        try:
+            children = path.read_text().split()
+        except OSError:  # of a thread that has just ended
+            continue
+        for child in children:
             yield from processes(int(child))
 
 

@@ -38,6 +38,8 @@ class Results:
         self._runs: dict[str, list[Entry]] = {}
         for path in sorted(folder.glob("*.json")):
             found = json.loads(path.read_text())
+            if "runs" not in found:
+                continue  # of bench.scale, whose tables bench.sizing prints
             self.machine = found["machine"]
             self._runs[path.stem] = found["runs"]
 

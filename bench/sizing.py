@@ -1,11 +1,12 @@
 """What a number of readers needs, from the measured JSON. ``python -m bench.sizing``
 
-Prints the tables of docs/deployment/sizing.md. Every number comes from
-bench/results/scale.json or is named as an assumption.
+Prints the tables of docs/deployment/sizing.md; ``--write`` puts them there. Each number
+comes from bench/results/scale.json or is named as an assumption.
 """
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 __all__ = ["text"]
 
 RESULTS = Path(__file__).with_name("results")
+PAGE = RESULTS.parents[1] / "docs" / "deployment" / "sizing.md"
+BEGIN, END = "<!-- bench.sizing -->", "<!-- /bench.sizing -->"
 
 SIZES = (10_000, 1_000_000, 10_000_000)
 # Assumptions, printed with the tables.
@@ -124,5 +127,14 @@ def text() -> str:
     return "\n".join(lines)
 
 
+def write() -> None:
+    """Put the tables into the page, between its two marks."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text()}\n\n{END}{after}")
+
+
 if __name__ == "__main__":
+    if "--write" in sys.argv:
+        write()
     print(text())

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from bench import sizing
 from tests.e2e.servers import ROOT, environment
 
 
@@ -48,3 +49,8 @@ def test_a_slower_poll_is_seen() -> None:
     """A tenth of a millisecond more is too much: the guard can fail."""
     found = measured("bench.guard", "slowed")
     assert found["ratio"] > found["allowed"]
+
+
+def test_the_sizing_page_has_what_was_measured() -> None:
+    """Its tables are those that the script prints from the measured JSON."""
+    assert sizing.text() in sizing.PAGE.read_text()
