@@ -39,8 +39,9 @@ _REASONS = {
     413: "The frame is too big.",
     503: "The store does not answer.",
 }
-_GOING_AWAY = 1001
-_CLOSE_CODES = {404: 4404, 409: 4409, 410: 4410, 413: 1009, 503: 1013}
+# A status is sent as 4000 and its number, and as 4000 what asks the client to come back:
+# of the codes that have names Daphne lets an application send none but 1000.
+_COME_BACK = 4000
 
 
 def reason_of(status: int) -> str:
@@ -150,7 +151,7 @@ class _Socket(Spelling):
         return _frame(self.message(head, messages[0], gap=False))
 
     def final(self, status: int | None) -> Event:
-        code = _GOING_AWAY if status is None else _CLOSE_CODES[status]
+        code = _COME_BACK + (status or 0)
         reason = "" if status is None else _REASONS[status]
         return {"type": "websocket.close", "code": code, "reason": reason}
 

@@ -214,7 +214,7 @@ async def test_a_store_that_is_down_is_told_by_a_code(serve: Serve) -> None:
     store.go_down()
     socket = await Socket(client.application, "/updates/other").ended()
     assert socket.closed is not None
-    assert socket.closed["code"] == 1013
+    assert socket.closed["code"] == 4503
     many = Socket(client.application, "/updates")
     many.say({"subscribe": {"channels": {"a": {}}}})
     [[entry]] = await many.until(1)
@@ -227,7 +227,7 @@ async def test_a_store_that_is_down_is_told_by_a_code(serve: Serve) -> None:
 
 
 async def test_shutdown_and_time_close_it_for_now(serve: Serve) -> None:
-    """With 1001: the client comes back."""
+    """With 4000: the client comes back."""
     loop = asyncio.get_running_loop()
     client = serve(max_stream_seconds=100)
     timed = await connect(client)
@@ -240,7 +240,7 @@ async def test_shutdown_and_time_close_it_for_now(serve: Serve) -> None:
     late = await Socket(client.application, "/updates/late").ended()
     for socket in (timed, stopped, late):
         assert socket.closed is not None
-        assert socket.closed["code"] == 1001
+        assert socket.closed["code"] == 4000
 
 
 async def test_cancellation_closes_it(serve: Serve) -> None:
@@ -250,7 +250,7 @@ async def test_cancellation_closes_it(serve: Serve) -> None:
     with pytest.raises(asyncio.CancelledError):
         await socket.task
     assert socket.closed is not None
-    assert socket.closed["code"] == 1001
+    assert socket.closed["code"] == 4000
 
 
 async def test_what_clients_of_one_channel_say_is_ignored(serve: Serve) -> None:
@@ -264,7 +264,7 @@ async def test_what_clients_of_one_channel_say_is_ignored(serve: Serve) -> None:
     socket.say(b"\x00" * 65_537)
     await socket.ended()
     assert socket.closed is not None
-    assert socket.closed["code"] == 1009
+    assert socket.closed["code"] == 4413
 
 
 async def test_it_counts_and_receivers_are_told_once(
@@ -418,11 +418,11 @@ async def test_a_bad_frame_ends_nothing(serve: Serve, frame: str | bytes) -> Non
 
 
 async def test_a_frame_that_is_too_big_closes_it(serve: Serve) -> None:
-    """With 1009."""
+    """With 4413."""
     client = serve(multiplex={"max_request": 100})
     socket = await (await many(client, "x" * 101)).ended()
     assert socket.closed is not None
-    assert socket.closed["code"] == 1009
+    assert socket.closed["code"] == 4413
 
 
 async def test_there_are_so_many_channels_on_a_socket(serve: Serve) -> None:

@@ -123,10 +123,10 @@ def test_nchan_s_frames_are_messages_and_nothing_else():
 @pytest.mark.parametrize("kind", SOCKETS)
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(None, 1001), (404, 4404), (409, 4409), (410, 4410), (413, 1009), (503, 1013)],
+    [(None, 4000), (404, 4404), (409, 4409), (410, 4410), (413, 4413), (503, 4503)],
 )
 def test_sockets_end_with_a_code(kind: type[Spelling], status: int | None, code: int):
-    """1001 for who shall come back."""
+    """4000 for who shall come back."""
     final = kind().final(status)
     assert (final["type"], final["code"]) == ("websocket.close", code)
     assert len(final["reason"].encode()) <= 123  # RFC 6455

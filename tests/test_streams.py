@@ -115,7 +115,7 @@ async def test_frames_of_the_client_are_handed_on():
             stream.end(413)
             stream.end()
             await task
-            assert wire.sent[-1]["code"] == 1009
+            assert wire.sent[-1]["code"] == 4413
             stream.work()
             await publish("too late")
             await asyncio.sleep(0.1)
@@ -140,7 +140,7 @@ async def test_time_is_up_at_80_to_100_per_cent():
             wire, task = found[0], found[3]
             await task
             assert 7.9 < loop.time() - began < 10.1
-            assert wire.sent[-1]["code"] == 1001
+            assert wire.sent[-1]["code"] == 4000
 
 
 @pytest.mark.parametrize("slow", [False, True])
@@ -222,8 +222,8 @@ async def test_where_nothing_waits_a_full_stream_ends():
             await until(wire, "0-0")
             await publish("news")
             await task
-            assert wire.sent[-1]["code"] == 1001
+            assert wire.sent[-1]["code"] == 4000
         with streaming(running) as (wire, stream, _, task):
             stream._writer._left = 1
             await task
-            assert wire.sent[-1]["code"] == 1001
+            assert wire.sent[-1]["code"] == 4000

@@ -5,8 +5,10 @@ import { FIRST_BYTE, RETRY_BASE, SILENCE } from "./delays.js";
 const STATUS = new Map([
   [1008, 403], // policy: not for you
   [1013, 503], // try again later
+  [4503, 503],
 ]);
-const GOING_AWAY = 1001;
+/** Our own word for it, and what servers say when they stop or start again. */
+const COME_BACK = new Set([4000, 1001, 1012]);
 
 /**
  * A WebSocket: the one transport that takes further channels while it is open.
@@ -57,7 +59,7 @@ export function socketAttempt(options) {
    * @returns {import("./attempt.js").End}
    */
   function ended(code) {
-    return code === GOING_AWAY
+    return COME_BACK.has(code)
       ? { kind: "served", pause: RETRY_BASE * environment.random() }
       : { kind: "failed", status: STATUS.get(code) ?? null, retryAfter: 0 };
   }

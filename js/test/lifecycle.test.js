@@ -104,11 +104,14 @@ test("a socket that neither opens nor fails is passed over", async () => {
 });
 
 for (const [code, state, wait] of /** @type {[number, string, number][]} */ ([
-  [1001, "open null", 500], // goes away: to come back
+  [4000, "open null", 500], // the time is up: to come back
+  [1001, "open null", 500], // the server goes away
+  [1012, "open null", 500], // the server starts again
   [1006, "waiting null", 500], // cut
   [1008, "waiting 403", 45_000], // policy
   [1009, "waiting null", 500], // too big
   [1013, "waiting 503", 500], // try again later
+  [4503, "waiting 503", 500], // the store does not answer
 ])) {
   test(`a socket that is closed with ${code}: ${state}, and again after ${wait} ms`, async () => {
     const scene = createScene(HALF);

@@ -381,7 +381,7 @@ export function createServer(clock) {
       },
       closeWith: close,
       cut: () => close(1006),
-      end: () => close(1001),
+      end: () => close(4000),
     };
     queueMicrotask(() => {
       if (server.isDown || server.refusesSockets || server.refusal) {

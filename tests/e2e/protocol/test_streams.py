@@ -256,6 +256,20 @@ async def test_clients_that_vanish_are_noticed(target: Target, channel: str) -> 
         await target.until_held(channel, 0)
 
 
+async def test_a_socket_says_how_it_ended(target: Target, channel: str) -> None:
+    """Its time is up, or its channel was deleted: in codes that every server sends."""
+    path = target.path("fleeting", channel)
+    async with socket(target, path) as one, asyncio.timeout(WITHIN):
+        await one.wait_closed()
+        assert one.close_code == 4000
+    async with socket(target, target.path("long", channel)) as other:
+        await target.until_held(channel, 1)
+        await target.request("DELETE", target.path("publish", channel))
+        async with asyncio.timeout(WITHIN):
+            await other.wait_closed()
+        assert other.close_code == 4410
+
+
 async def test_a_half_open_connection_is_left_in_time(
     target: Target, channel: str
 ) -> None:
