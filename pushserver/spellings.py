@@ -39,8 +39,8 @@ _REASONS = {
     413: "The frame is too big.",
     503: "The store does not answer.",
 }
-# A status is sent as 4000 and its number, and as 4000 what asks the client to come back:
-# of the codes that have names Daphne lets an application send none but 1000.
+# A status is sent as 4000 and its number, and as 4000 what asks the client to come
+# back: of the codes that have names Daphne lets an application send none but 1000.
 _COME_BACK = 4000
 
 
