@@ -29,6 +29,8 @@ MARK = re.compile(rb"#(\d+):(\d+):(\d+\.\d+)#")
 HEADER = re.compile(rb"(?i)\r\n(etag|last-modified|content-length): *([^\r]*)")
 QUIET_NS = 4_000_000  # CPU of a server that has nothing to do, in a window
 WINDOW = 0.05  # seconds
+BACKLOG = 40  # connections at once: Daphne's backlog is 50, and then it takes seconds
+PAUSE = 0.02  # seconds, in which it accepts them
 FLOOD = 40.0  # seconds that a flood may take
 
 
@@ -313,8 +315,8 @@ class Load:
         wanted = wanted or [[n % channels] for n in range(channels * each)]
         for position, group in enumerate(wanted):
             self.readers.append(Reader(self, group))
-            if position % 50 == 0:
-                self.step(0)
+            if position % BACKLOG == 0:
+                self.run_until(lambda: False, PAUSE)
         self.settle()
 
     # What is measured.
