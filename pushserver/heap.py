@@ -14,6 +14,7 @@ import threading
 __all__ = ["freeze_once"]
 
 _PYTHONS_OWN = (700, 2000)  # until 3.12, and since
+_STARTED_WITH = 1000  # more than what an interpreter has frozen by itself (3.12: 375)
 _YOUNG = 10_000  # objects: some megabytes at most until they are looked at
 
 _lock = threading.Lock()
@@ -30,7 +31,7 @@ def freeze_once() -> None:
     """
     global _frozen
     with _lock:
-        if _frozen or not gc.isenabled() or gc.get_freeze_count():
+        if _frozen or not gc.isenabled() or gc.get_freeze_count() > _STARTED_WITH:
             return
         _frozen = True
     gc.collect()
