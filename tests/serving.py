@@ -111,6 +111,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
             tell("got", "late work done")
         case "/files":
             await answer(200, json.dumps(resource.getrlimit(resource.RLIMIT_NOFILE)))
+        case "/big":
+            await answer(200, "x" * 8 * 2**20)
         case "/flood":
             await flood(scope, send)
         case "/root":

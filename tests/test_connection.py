@@ -197,6 +197,11 @@ def test_client_that_vanishes_with_a_reset(server):
     )
 
 
+def test_an_application_need_not_wait_for_its_client(server):
+    """What the client takes late is all there."""
+    assert server.request("GET", "/big").body == b"x" * 8 * 2**20
+
+
 def test_an_application_may_wait_for_a_client_that_does_not_read():
     """By the extension; what is written stays bounded, and all of it arrives."""
     with start() as server, server.connect() as connection:

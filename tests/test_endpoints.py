@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -373,10 +374,10 @@ async def test_a_client_that_is_gone_ends_the_answer() -> None:
     async def send(event: Any) -> None:
         raise BrokenPipeError
 
-    outgoing = Outgoing(send, list)
-    with pytest.raises(ClientGone):
-        await reply(outgoing, 200, [], b"")
-    assert outgoing.started
+    for answer in (partial(reply, outgoing := Outgoing(send, list)), outgoing.answer):
+        with pytest.raises(ClientGone):
+            await answer(200, [], b"")
+        assert outgoing.started
 
 
 # Waiting
