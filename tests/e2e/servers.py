@@ -4,6 +4,8 @@ Each function that starts a server returns a `Server` once something accepts
 connections on its port, and is a context manager: leaving it stops the process.
 """
 
+import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -38,13 +40,21 @@ def wait_until(
         time.sleep(0.01)
 
 
+# Below those that a kernel gives to clients (from 32,768): one of these could take the
+# port of a server that is still starting. Each process of pytest-xdist has its own.
+_PORTS_EACH = 2000
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 10
+_OFFSETS = itertools.count(os.getpid())
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that nobody listens on at the moment."""
+    """Return a port that nobody listens on, and that no other test is given soon."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = 12_000 + _WORKER * _PORTS_EACH + next(_OFFSETS) % _PORTS_EACH
+        with socket.socket(family) as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
 
 
 class Server:
