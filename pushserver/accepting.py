@@ -9,7 +9,8 @@ from pushserver.messages import Cursor, read_cursor
 
 __all__ = ["cursor_of", "transport_of"]
 
-_CURSOR_PARAMETERS = ("since", "last_event_id", "lastEventId")
+# The URL of a page may say where it starts; coming back, a client adds where it was.
+_CURSOR_PARAMETERS = ("last_event_id", "lastEventId", "since")
 
 _STREAM = "text/event-stream"
 

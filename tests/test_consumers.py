@@ -352,6 +352,18 @@ async def test_a_position_in_the_query(serve: Serve, name: str) -> None:
         assert answer.body == (b"1" if "x=" in query else b"2"), query
 
 
+@pytest.mark.parametrize("name", ["last_event_id", "lastEventId"])
+async def test_where_a_client_was_counts_before_since(serve: Serve, name: str) -> None:
+    """A page's URL says where it started; coming back, a client adds where it was."""
+    client = serve()
+    first = (await publish(client, b"1"))["etag"] or ""
+    second = (await publish(client, b"2"))["etag"] or ""
+    await publish(client, b"3")
+    start, place = first.strip('"'), second.strip('"')
+    for query in (f"since={start}&{name}={place}", f"{name}={place}&since={start}"):
+        assert (await read(client, f"/updates/room?{query}")).body == b"3", query
+
+
 async def test_a_position_in_last_event_id(serve: Serve) -> None:
     """What EventSource sends counts before the query, and after If-None-Match."""
     client = serve()
