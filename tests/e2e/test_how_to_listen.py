@@ -146,6 +146,30 @@ def test_websocket(window: Window, brief: Server):
     window.wait_for("state.textContent === 'over'")
 
 
+def test_nchan_s_own_client(window: Window, brief: Server):
+    """Cut by the server it comes back by itself: each message once, and in order."""
+    publish(brief, "news", '{"title": "Before the page"}')
+    visit(window, brief, "websocket", 1)
+    window.run("""
+        window.log = [];
+        subscriber.on("disconnect", () => log.push("cut"));
+        subscriber.on("message", (text) => log.push(JSON.parse(text).title));
+        subscriber.reconnectTimeout = 2000; // a second more in which to publish
+    """)
+    publish(brief, "news", '{"title": "Hello"}')
+    window.wait_for("log.join().endsWith('Hello,cut')")
+    publish(brief, "news", '{"title": "Missed"}')
+    publish(brief, "news", '{"title": "Missed, too"}')
+    assert window.run("return log.at(-1)") == "cut", "it is still away"
+    window.wait_for("log.includes('Missed, too')")
+    publish(brief, "news", '{"title": "Live"}')
+    window.wait_for("log.includes('Live')")
+    heard = [entry for entry in window.run("return log") if entry != "cut"]
+    assert heard == ["Hello", "Missed", "Missed, too", "Live"]
+    shown = "[...document.querySelectorAll('#news li')].map(item => item.textContent)"
+    assert window.run(f"return {shown}") == heard[::-1]
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_htmx(window: Window, site: Server, number: int):
     """Both extensions swap in the HTML that was sent, and what follows."""

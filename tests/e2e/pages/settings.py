@@ -14,8 +14,8 @@ PUSH_SERVER = {
 STATIC_URL = "/static/"
 MODULES = Path(__file__).parents[3] / "js" / "node_modules"
 STATICFILES_DIRS = [
-    ("vendor", MODULES / package / "dist")
-    for package in ("htmx.org", "htmx-ext-sse", "htmx-ext-ws")
+    ("vendor", MODULES / folder)
+    for folder in ("htmx.org/dist", "htmx-ext-sse/dist", "htmx-ext-ws/dist", "nchan")
 ]
 TEMPLATES = [
     {
