@@ -6,8 +6,9 @@ import { JSDOM } from "jsdom";
 import { connect } from "../src/push.js";
 import { createUpdates } from "../src/updates.js";
 import { createScene } from "./scene.js";
+import { createWorld, cursorHeaders } from "./world.js";
 
-/** What stands in docs/ about the module: each example is run, each name compared. */
+/** What stands in docs/ about our scripts: each example is run, each name compared. */
 
 /** @param {string} path */
 function read(path) {
@@ -16,6 +17,7 @@ function read(path) {
 
 const GUIDE = read("how-to/push-module.md");
 const REFERENCE = read("reference/javascript-api.md");
+const JQUERY = read("how-to/jquery.md");
 const TYPES = readFileSync(
   new URL("../../pushserver/static/pushserver/push.d.ts", import.meta.url),
   "utf8",
@@ -130,6 +132,52 @@ for (const source of [...examples(GUIDE), ...examples(REFERENCE)]) {
     const done = await run(source);
     await found[0]?.[1](done);
     assert.deepEqual(done.errors, []);
+  });
+}
+
+/** The fragments about `$.updates`, and what the page says of each. */
+const fragments =
+  /** @type {[RegExp, (world: import("./world.js").World) => Promise<void>][]} */ ([
+    [
+      /interval: 10000/,
+      async (world) => {
+        (await world.request(1)).message({ type: "t" }, 1);
+        (await world.request(2)).message({ type: "t" }, 2); // without a pause
+        (await world.request(3)).answer(304, cursorHeaders(2));
+        await world.pass(8_999);
+        await world.request(3);
+        await world.pass(1);
+        await world.request(4);
+      },
+    ],
+    [
+      /credentials: "omit"/,
+      async (world) => {
+        const first = await world.request(1);
+        assert.equal(first.url, "https://push.example.com/updates/votes");
+        assert.equal(first.options.credentials, "omit");
+        first.fail();
+        await world.request(1); // no other mode is tried out at once
+        await world.pass(1_000);
+        assert.equal((await world.request(2)).options.credentials, "omit");
+      },
+    ],
+  ]);
+
+test("the page has the fragments that are expected", () => {
+  assert.equal(examples(JQUERY).length, fragments.length);
+});
+
+for (const source of examples(JQUERY)) {
+  test(`the fragment does what its page says:\n${source}`, async (t) => {
+    const found = fragments.filter(([pattern]) => pattern.test(source));
+    assert.equal(found.length, 1, "one expectation for each fragment");
+    const world = createWorld(t);
+    const updates = createUpdates(world.environment);
+    updates.registerProcessor("votes", "t", () => {});
+    new Function("$", source)({ updates });
+    await found[0]?.[1](world);
+    assert.deepEqual(world.errors(), []);
   });
 }
 
