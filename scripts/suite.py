@@ -41,7 +41,7 @@ def main() -> None:
         for interpreter in matrix:
             unit_stage(stages, interpreter, covered=interpreter == primary)
         stages.stop_if_failed()
-        stages.run("coverage", lambda: check_coverage(development_python(primary)))
+        stages.run("coverage", lambda: check_coverage(primary))
         stages.stop_if_failed()
         server_stage(stages, primary, "end-to-end tests", "(e2e or once) and not long")
     stages.finish()
@@ -113,10 +113,17 @@ def unit_stage(stages: Stages, interpreter: Interpreter, *, covered: bool) -> No
     )
 
 
-def check_coverage(python: Path) -> None:
+def check_coverage(interpreter: Interpreter) -> None:
     """Demand every branch of pushserver/."""
+    python = development_python(interpreter)
     run_quietly(python, "-m", "coverage", "combine", log="coverage-combine")
-    run(python, "-m", "coverage", "report")
+    report = [python, "-m", "coverage", "report"]
+    if interpreter.minor < (3, 12):
+        # It traces no coroutine further after an exception was thrown into it, and a
+        # wait that ends is a cancelled one.
+        print("Python 3.11 does not see all that runs: 99 % are demanded, not 100.")
+        report.append("--fail-under=99")
+    run(*report)
 
 
 def server_stage(
