@@ -117,7 +117,7 @@ def check_coverage(interpreter: Interpreter) -> None:
     """Demand every branch of pushserver/."""
     python = development_python(interpreter)
     run_quietly(python, "-m", "coverage", "combine", log="coverage-combine")
-    report = [python, "-m", "coverage", "report"]
+    report: list[str | Path] = [python, "-m", "coverage", "report"]
     if interpreter.minor < (3, 12):
         # It traces no coroutine further after an exception was thrown into it, and a
         # wait that ends is a cancelled one.
