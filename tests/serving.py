@@ -30,7 +30,10 @@ def start(*, drain_timeout: float = 10, stop_takes: float = 0) -> Server:
     port = free_port()
     argv = [sys.executable, "-m", "tests.serving"]
     argv += [str(port), str(drain_timeout), str(stop_takes)]
-    return Server(argv, cwd=ROOT, port=port).wait_listening()
+    server = Server(argv, cwd=ROOT, port=port).wait_listening()
+    # Said last: by then it also listens to signals.
+    wait_until(lambda: told(server, "listening"), what="that it listens")
+    return server
 
 
 def told(server: Server, kind: str) -> list[Sequence[Any]]:
