@@ -13,6 +13,7 @@ from scripts.stages import Failure, run_quietly
 PROVES = {
     "chromium": "chromium",
     "chromium-driver": "chromedriver",
+    "curl": "curl",
     "libnginx-mod-nchan": "/usr/lib/nginx/modules/ngx_nchan_module.so",
     "nginx-light": "nginx",
     "npm": "npm",
@@ -22,6 +23,7 @@ PROVES = {
 END_TO_END = [
     "chromium",
     "chromium-driver",
+    "curl",
     "libnginx-mod-nchan",
     "nginx-light",
     "redis-server",
