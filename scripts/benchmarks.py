@@ -6,7 +6,7 @@ from scripts import debian, interpreters
 from scripts.environments import bench_python
 from scripts.stages import run
 
-PACKAGES = ["libnginx-mod-nchan", "nginx-light", "redis-server"]
+PACKAGES = ["gcc", "libc6-dev", "libnginx-mod-nchan", "nginx-light", "redis-server"]
 
 
 def main() -> None:
