@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +23,30 @@ __all__ = ["NCHAN", "SERVERS", "Candidate", "running"]
 
 SERVERS = ("daphne", "uvicorn", "granian")
 NCHAN = "Nchan"
+MANAGE = """\
+import sys
+from importlib import import_module
+from django.core.management import execute_from_command_line
+
+import_module(sys.argv[1])  # configures Django
+execute_from_command_line(sys.argv[1:])
+"""
+
+
+def start_command(
+    project: Path, application: str, *arguments: str, env: Mapping[str, str]
+) -> Server:
+    """Start runpushserver as the application's own ``manage.py`` would."""
+    port = free_port()
+    module = application.partition(":")[0]
+    command = [sys.executable, "-c", MANAGE, module, "runpushserver", str(port)]
+    server = Server([*command, *arguments], cwd=project, port=port, env=env)
+    return server.wait_listening()
+
 
 STARTS = {
     "daphne": (start_daphne, ["-v", "0"]),
+    "runpushserver": (start_command, ["--noreload", "--allrequests"]),
     "uvicorn": (start_uvicorn, ["--no-access-log", "--log-level", "error"]),
     "granian": (
         start_granian,
