@@ -9,7 +9,7 @@ help:
 	@echo "make run        the demo site on $(ADDRESS)"
 	@echo "make test       lint, types, unit, JavaScript and end-to-end tests"
 	@echo "make test-long  the fault and fuzz runs"
-	@echo "make bench      what a delivery costs, beside other servers (10 minutes)"
+	@echo "make bench      what a delivery costs, beside other servers (15 minutes)"
 	@echo "make clean      remove everything the others have built"
 
 run: python

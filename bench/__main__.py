@@ -13,6 +13,8 @@ import os
 import platform
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
@@ -34,7 +36,9 @@ Measure = Callable[[Target], Result]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", help="hold flood typical redis idle paced")
+    parser.add_argument(
+        "what", nargs="*", help="hold flood typical redis send paced idle"
+    )
     arguments = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -92,6 +96,7 @@ def entry(candidate: Candidate, results: list[Result]) -> dict[str, object]:
         "transport": candidate.transport,
         "layer": candidate.layer.split(".")[-2] if candidate.layer else "",
         "readers": results[0].readers,
+        "expected": results[0].expected,
         "runs": len(results),
         "lost": max(result.lost for result in results),
         "doubled": max(result.doubled for result in results),
@@ -112,9 +117,9 @@ def burst(target: Target) -> Result:
         return load.burst(readers=1000, messages=4)
 
 
-def small_burst(target: Target) -> Result:
+def short_burst(target: Target) -> Result:
     with Load(target) as load:
-        return load.burst(readers=200, messages=3)
+        return load.burst(readers=1000, messages=2)
 
 
 def full_speed(target: Target) -> Result:
@@ -146,6 +151,11 @@ def hold() -> list[dict[str, object]]:
     for transport in ("poll", "stream", "socket"):
         for server in SERVERS:
             candidates = both(server, transport)
+            if server == "daphne":
+                own = Candidate(
+                    application="ours", server="runpushserver", transport=transport
+                )
+                candidates.append(own)
             if transport == "stream" and server != "granian":
                 peer = Candidate(
                     application="eventstream", server=server, transport="stream"
@@ -187,7 +197,7 @@ def typical() -> list[dict[str, object]]:
                       redis=redis.url if layer is not MEMORY else "")
             for layer in (MEMORY, PUBSUB, CORE)
         ]  # fmt: skip
-        return compared([*both("daphne", "poll"), *candidates], small_burst)
+        return compared([*both("daphne", "poll"), *candidates], short_burst)
 
 
 def redis() -> list[dict[str, object]]:
@@ -200,6 +210,22 @@ def redis() -> list[dict[str, object]]:
             for layer in ("", PUBSUB, CORE)
         ]  # fmt: skip
         return compared(ours, burst)
+
+
+def sends() -> list[dict[str, object]]:
+    """What `send_update` costs a plain process, against Channels' own way."""
+    found: list[dict[str, object]] = []
+    for layer in ("pubsub", "core"):
+        command = [sys.executable, "-m", "bench.send", layer]
+        runs = [
+            json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+            for _ in range(RUNS)
+        ]
+        print(f"  {runs[-1]}", flush=True)
+        names = [name for name in runs[0] if name != "layer"]
+        figures = {name: spread(run[name] for run in runs) for name in names}
+        found.append({"layer": layer, **figures})
+    return found
 
 
 def paced() -> list[dict[str, object]]:
@@ -231,6 +257,7 @@ MEASUREMENTS = {
     "flood": flood,
     "typical": typical,
     "redis": redis,
+    "send": sends,
     "paced": paced,
     "idle": idle,
 }

@@ -15,20 +15,21 @@ import re
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from bench.native import library
 
-__all__ = ["Load", "Target"]
+__all__ = ["Load", "Result", "Target", "cpu_ns", "resident", "warm"]
 
 TRANSPORTS = ("poll", "stream", "socket", "many")
 QUIET_NS = 4_000_000  # CPU of a server that has nothing to do, in a window
 WINDOW = 0.05  # seconds
 BACKLOG = 40  # connections at once: Daphne's backlog is 50, and then it takes seconds
 ASIDE = 1_000_000  # a channel that nobody reads
-FLOOD = 40.0  # seconds that a flood may take
+PATIENCE = 3  # seconds without any delivery: what is missing does not come any more
+LONGEST = 40  # seconds that one round may take
 EVER = 1 << 62  # deliveries
 
 
@@ -53,6 +54,7 @@ class Result:
 
     readers: int
     messages: int
+    expected: int = 0
     delivered: int = 0
     lost: int = 0
     doubled: int = 0  # or out of order
@@ -64,9 +66,6 @@ class Result:
     p99_ms: float = 0.0
     limited: bool = False
     more: dict[str, float] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
 
 
 class Load:
@@ -89,6 +88,7 @@ class Load:
         self.counts = self._load.contents
         self.result = Result(readers=0, messages=0)
         self.readers = 0
+        self.number = 0  # of the last message, in bursts
         self.cut = False  # by the clock
 
     def __enter__(self) -> "Load":
@@ -132,9 +132,9 @@ class Load:
             quiet = quiet + 1 if cpu_ns(*self.target.pids) - before < QUIET_NS else 0
 
     def hold(self, channels: int, each: int) -> None:
-        """Have so many readers on each of so many channels, parked."""
+        """Have so many readers on each of so many channels, parked; some may be."""
         many = self.target.transport == "many"
-        for position in range(each if many else channels * each):
+        for position in range(self.readers, each if many else channels * each):
             if many:
                 self.read(0, channels)
             else:
@@ -153,6 +153,20 @@ class Load:
             self.publish(publisher, ASIDE, 1)
             self._library.load_leave(self._load, publisher)
 
+    def complete(self, deliveries: int) -> None:
+        """Wait until all this has come, or what is missing does not come any more.
+
+        Who has no cursor loses messages.
+        """
+        started = time.monotonic()
+        while not self.run(0.5, deliveries):
+            now = time.monotonic()
+            if now - started > LONGEST:
+                self.cut = True  # too slow: what is missing is not lost
+                break
+            if now - max(self.counts.last_at, started) > PATIENCE:
+                break
+
     # What is measured.
 
     def burst(self, *, readers: int, messages: int, channels: int = 1) -> Result:
@@ -160,20 +174,21 @@ class Load:
         self._begin(readers, messages * channels)
         self.hold(channels, readers // channels)
         publisher = self.publisher()
-        self.publish(publisher, 0, 1)  # a first one for nothing: everything is warm
-        self.run(10, readers // channels)
+        self.number += 1
+        self.publish(publisher, 0, self.number)  # for nothing: everything is warm
+        self.complete(readers // channels)
         self.settle()
-        self.counts.before, self.counts.delivered = 1, 0
+        self.counts.before, self.counts.delivered = self.number, 0
         took: list[float] = []
         cpu, own, server = 0, 0.0, 0
-        for number in range(2, messages + 2):
+        for _ in range(messages):
+            self.number += 1
             expected = self.counts.delivered + readers
             before, own_before = cpu_ns(*self.target.pids), time.process_time()
             started = time.monotonic()
             for channel in range(channels):
-                self.publish(publisher, channel, number)
-            # Who has no cursor loses messages: no need to wait for them.
-            self.run(3, expected)
+                self.publish(publisher, channel, self.number)
+            self.complete(expected)
             own += time.process_time() - own_before
             server += cpu_ns(*self.target.pids) - before
             took.append(self.counts.last_at - started)
@@ -195,13 +210,7 @@ class Load:
             self._library.load_flood(
                 self._load, sender, n, publishers, channels, messages
             )
-        end = started + FLOOD
-        while not self.run(0.5, expected):
-            if time.monotonic() > end:
-                self.cut = True  # too slow; nothing is lost
-                break
-            if time.monotonic() - max(self.counts.last_at, started) > 3:
-                break  # what is missing does not come any more
+        self.complete(expected)
         took = self.counts.last_at - started
         limited = time.process_time() - own > (cpu_ns(*self.target.pids) - before) / 1e9
         self.settle()
@@ -229,14 +238,12 @@ class Load:
         took = self.counts.last_at - started
         return self._end(expected, cpu, [took], False)
 
-    def idle(self, *, readers: int, seconds: float) -> Result:
+    def idle(self, *, readers: int, seconds: float, base: int = 0) -> Result:
         """Memory of readers that wait, and what the server does meanwhile."""
         self._begin(readers, 0)
-        with Load(self.target) as warm:
-            warm.hold(1, 50)
-        before = resident(*self.target.pids)
+        base = base or warm(self.target)
         self.hold(1, readers)
-        grown = resident(*self.target.pids) - before
+        grown = resident(*self.target.pids) - base
         cpu = cpu_ns(*self.target.pids)
         self.run(seconds)
         busy = (cpu_ns(*self.target.pids) - cpu) / 1e9 / seconds
@@ -245,12 +252,14 @@ class Load:
 
     def _begin(self, readers: int, messages: int) -> None:
         self.result = Result(readers=readers, messages=messages)
+        self.counts.delivered = self.counts.doubled = self.counts.errors = 0
 
     def _end(
         self, expected: int, cpu: int, took: Sequence[float], limited: bool
     ) -> Result:
         result, delivered = self.result, self.counts.delivered
         missing = max(expected - delivered, 0)
+        result.expected = expected
         result.delivered, result.lost = delivered, 0 if self.cut else missing
         result.doubled, result.errors = self.counts.doubled, self.counts.errors
         if delivered:
@@ -263,6 +272,13 @@ class Load:
             result.p99_ms = ordered[int(len(ordered) * 0.99)] * 1000
         result.limited = limited
         return result
+
+
+def warm(target: Target) -> int:
+    """Have a server do everything once; return the memory that it then has."""
+    with Load(target) as load:
+        load.hold(1, 50)
+    return resident(*target.pids)
 
 
 def processes(pid: int) -> Iterable[int]:

@@ -86,8 +86,7 @@ static void add(struct text *text, const char *format, ...) {
 
 static void send_text(struct connection *c, struct text *text) {
     /* A connection that is gone says so when it is read. */
-    ssize_t sent = send(c->descriptor, text->start, text->end - text->start, MSG_NOSIGNAL);
-    (void)sent;
+    (void)!send(c->descriptor, text->start, text->end - text->start, MSG_NOSIGNAL);
     free(text->start);
 }
 

@@ -1,0 +1,224 @@
+"""What is to be reached, and whether it is: each goal with its two ratios.
+
+A goal says what it is judged by: the CPU of the server, or the clock (deliveries a
+second, and times). The other figure stands beside it where there is one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.measured import Entry, Results
+
+__all__ = ["HEAD", "Goal", "goals"]
+
+HEAD = (
+    "| what | goal | by the clock | by the server's CPU | |\n"
+    "| --- | --- | --- | --- | --- |"
+)
+LIMITED = "(limited by the client)"
+SERVERS = ("daphne", "uvicorn", "granian")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """One line of the table. ``bound`` holds for the figure that ``by`` names."""
+
+    what: str
+    bound: float
+    stretch: str = ""
+    least: bool = False  # the bound is the least that is wanted, not the most
+    by: str = "CPU"
+    clock: float | None = None
+    cpu: float | None = None
+    note: str = ""
+
+    @property
+    def figure(self) -> float | None:
+        return self.cpu if self.by == "CPU" else self.clock
+
+    @property
+    def met(self) -> bool | None:
+        if self.figure is None:
+            return None
+        seen = round(self.figure, 2)  # as the table has it
+        met = seen >= self.bound if self.least else seen <= self.bound
+        # Where the client was the limit, who is faster may be faster still.
+        return None if met and self.by == "clock" and self.note == LIMITED else met
+
+    @property
+    def row(self) -> str:
+        said = {True: "met", False: "**missed**", None: "open"}[self.met]
+        stretch = f" ({self.stretch})" if self.stretch else ""
+        wanted = f"{'>=' if self.least else '<='} {self.bound:g}{stretch}, {self.by}"
+        clock = f"{shown(self.clock)} {self.note}".strip()
+        return f"| {self.what} | {wanted} | {clock} | {shown(self.cpu)} | {said} |"
+
+
+def shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def ratio(above: Entry | None, below: Entry | None, figure: str) -> float | None:
+    """Compare medians; None if one is missing."""
+    if above is None or below is None or not below[figure][0]:
+        return None
+    return float(above[figure][0] / below[figure][0])
+
+
+def cost(
+    what: str, ours: Entry | None, bare: Entry | None, bound: float, stretch: str
+) -> Goal:
+    """What a delivery costs, against another's: judged by CPU."""
+    return Goal(
+        what=what, bound=bound, stretch=stretch, note=limits(ours, bare),
+        clock=ratio(bare, ours, "per_second"), cpu=ratio(ours, bare, "cpu_us"),
+    )  # fmt: skip
+
+
+def rate(
+    what: str, ours: Entry | None, peer: Entry | None, bound: float, stretch: str
+) -> Goal:
+    """How many deliveries, against another's: judged by the clock."""
+    return Goal(
+        what=what, bound=bound, stretch=stretch, least=True, by="clock",
+        clock=ratio(ours, peer, "per_second"), cpu=ratio(peer, ours, "cpu_us"),
+        note=limits(ours, peer),
+    )  # fmt: skip
+
+
+def limits(*entries: Entry | None) -> str:
+    limited = any(entry["limited"] for entry in entries if entry)
+    return LIMITED if limited else ""
+
+
+def goals(results: Results) -> Iterator[Goal]:
+    """All goals, in their order."""
+    yield from against_bare(results)
+    yield from against_peers(results)
+    yield from of_waiting(results)
+    yield from with_redis(results)
+    yield from of_growth(results)
+    for figure in ("p50_ms", "p99_ms"):
+        ours = results.find("paced", "ours", "uvicorn")
+        bare = results.find("paced", "ceiling", "uvicorn")
+        yield Goal(
+            what=f"latency at 1,000 deliveries/s on uvicorn, {figure[:3]} / bare ASGI",
+            bound=1.3, by="clock", clock=ratio(ours, bare, figure),
+        )  # fmt: skip
+
+
+def against_bare(results: Results) -> Iterator[Goal]:
+    for transport, name in (
+        ("poll", "long poll"),
+        ("stream", "event stream"),
+        ("socket", "WebSocket"),
+    ):
+        for server in ("daphne", "runpushserver", "uvicorn", "granian"):
+            bare = "daphne" if server == "runpushserver" else server
+            ours = results.find("hold", "ours", server, transport)
+            if server == "runpushserver" and not ours:
+                continue
+            bound, stretch = (1.4, "1.2") if bare != "daphne" else (1.25, "1.1")
+            if transport != "poll":
+                bound, stretch = 1.3, "1.1"
+            yield cost(
+                f"{name} on {server} / bare ASGI on {bare}",
+                ours,
+                results.find("hold", "ceiling", bare, transport),
+                bound,
+                stretch,
+            )
+
+
+def against_peers(results: Results) -> Iterator[Goal]:
+    for layer, name in (("layers", "memory"), ("pubsub", "pubsub"), ("core", "core")):
+        yield rate(
+            f"long poll on daphne against the typical consumer ({name})",
+            results.find("typical", "ours", "daphne"),
+            results.find("typical", "typical", "daphne", layer=layer),
+            4, "",
+        )  # fmt: skip
+    for server in ("daphne", "uvicorn"):
+        yield rate(
+            f"event stream on {server} against django-eventstream",
+            results.find("hold", "ours", server, "stream"),
+            results.find("hold", "eventstream", server, "stream"),
+            3, "5",
+        )  # fmt: skip
+    for run, bounds in (
+        ("hold", ((0.45, "0.6"), (0.75, "1.0"))),
+        ("flood", ((0.2, "0.35"), (0.5, "0.8"))),
+    ):
+        for transport, (bound, stretch) in zip(("poll", "stream"), bounds, strict=True):
+            yield rate(
+                f"{run}, {transport}: our best server against Nchan",
+                best(results, run, transport),
+                results.find(run, "", "Nchan", transport),
+                bound,
+                stretch,
+            )
+    for server in SERVERS:
+        yield rate(
+            f"flood, multiplexed long poll on {server} / one-message bare ASGI",
+            results.find("flood", "ours", server, "many"),
+            results.find("flood", "ceiling", server),
+            3, "6",
+        )  # fmt: skip
+
+
+def best(results: Results, run: str, transport: str) -> Entry | None:
+    """Return our server that delivers most."""
+    found = [results.find(run, "ours", server, transport) for server in SERVERS]
+    there = [entry for entry in found if entry]
+    return max(there, key=lambda entry: float(entry["per_second"][0]), default=None)
+
+
+def of_waiting(results: Results) -> Iterator[Goal]:
+    for server in ("daphne", "uvicorn"):
+        entry = results.find("idle", "ours", server)
+        yield Goal(
+            what=f"memory per held poll on {server}", bound=12, stretch="10.1",
+            by="kB", clock=entry["bytes_per_reader"][0] / 1000 if entry else None, note="kB",
+        )  # fmt: skip
+        lines = results.growth("ours", server)
+        yield Goal(
+            what=f"idle CPU with {lines[-1]['readers']:,} held polls on {server}, %"
+            if lines else f"idle CPU with held polls on {server}, %",
+            bound=2, cpu=lines[-1]["idle_cpu"][0] * 100 if lines else None,
+        )  # fmt: skip
+
+
+def with_redis(results: Results) -> Iterator[Goal]:
+    for layer in ("pubsub", "core"):
+        for server in ("daphne", "uvicorn"):
+            yield rate(
+                f"Redis ({layer}) on {server} / memory store",
+                results.find("redis", "ours", server, layer=layer),
+                results.find("redis", "ours", server, layer=""),
+                0.85, "1.0",
+            )  # fmt: skip
+    for entry in results.of("send"):
+        yield Goal(
+            what=f"send_update from a plain process / group_send ({entry['layer']})",
+            bound=5, stretch="10", least=True, by="clock", clock=entry["ratio"][0],
+        )  # fmt: skip
+    lines = {line["processes"]: line for line in results.scale.get("processes", [])}
+    yield Goal(
+        what="two processes over Redis / one", bound=1.1,
+        cpu=ratio(lines.get(2), lines.get(1), "cpu_us"),
+    )  # fmt: skip
+
+
+def of_growth(results: Results) -> Iterator[Goal]:
+    """From the fewest readers to the most; the bare application's growth beside."""
+    for server in ("uvicorn", "daphne"):
+        grown = {}
+        for application in ("ours", "ceiling"):
+            lines = results.growth(application, server)
+            grown[application] = lines and ratio(lines[-1], lines[0], "cpu_us")
+        bare = grown["ceiling"]
+        yield Goal(
+            what=f"CPU per delivery on {server}, 10,000 readers / 100"
+            + (f" (bare ASGI: {bare:.2f})" if bare else ""),
+            bound=1.2, cpu=grown["ours"] or None,
+        )  # fmt: skip
