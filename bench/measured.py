@@ -16,6 +16,7 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.machine: dict[str, str] = {}
         self.scale: dict[str, list[Entry]] = {}
+        self.scale_machine: dict[str, str] = {}
         self._runs: dict[str, list[Entry]] = {}
         for path in sorted(folder.glob("*.json")):
             found = json.loads(path.read_text())
@@ -24,7 +25,7 @@ class Results:
                 self.machine = machine
                 self._runs[path.stem] = found["runs"]
             else:
-                self.scale = found
+                self.scale, self.scale_machine = found, machine
 
     def of(self, run: str) -> list[Entry]:
         return self._runs.get(run, [])

@@ -4,12 +4,13 @@ Prints the tables of docs/deployment/sizing.md; ``--write`` puts them there. Eac
 comes from bench/results/scale.json or is named as an assumption.
 """
 
-import json
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from bench.measured import Entry, Results
 
 __all__ = ["text"]
 
@@ -17,6 +18,7 @@ RESULTS = Path(__file__).with_name("results")
 PAGE = RESULTS.parents[1] / "docs" / "deployment" / "sizing.md"
 BEGIN, END = "<!-- bench.sizing -->", "<!-- /bench.sizing -->"
 
+SERVERS = ("uvicorn", "daphne")
 SIZES = (10_000, 1_000_000, 10_000_000)
 # Assumptions, printed with the tables.
 EACH = 1 / 60  # messages a second that each reader gets
@@ -39,10 +41,9 @@ class Measured:
     redis: float  # seconds of Redis's CPU for a message and process
 
 
-def measured(found: dict[str, Any], server: str) -> Measured:
-    lines = [line for line in found["readers"] if line["server"] == server]
-    largest = max(lines, key=lambda line: line["readers"])
-    two = next(line for line in found["processes"] if line["processes"] == 2)
+def measured(results: Results, server: str) -> Measured:
+    largest = results.growth("ours", server)[-1]
+    two = next(line for line in results.scale["processes"] if line["processes"] == 2)
     return Measured(
         server=server,
         delivery=largest["cpu_us"][0] / 1e6,
@@ -78,38 +79,53 @@ def breaks_first(readers: int, processes: int, redis: float) -> str:
     return "the limit of open files (1,024 by default)"
 
 
-def text() -> str:
-    """The tables, as the page has them."""
-    found = json.loads((RESULTS / "scale.json").read_text())
-    figures = [measured(found, server) for server in ("uvicorn", "daphne")]
-    lines = [
-        f"Measured {found['machine']['date']}, {found['machine']['system']}, "
-        f"Python {found['machine']['python']}.",
-        "",
-        "| readers of one process | on | CPU us per delivery | kB per reader | "
-        "idle CPU, % |",
-        "| --- | --- | --- | --- | --- |",
-        *(
-            f"| {line['readers']:,} | {line['server']} | {line['cpu_us'][0]:.0f} | "
+def growth(results: Results, server: str) -> Iterator[str]:
+    """A row for each number of readers, with the bare application's beside ours."""
+    bare = {line["readers"]: line for line in results.growth("ceiling", server)}
+    for line in results.growth("ours", server):
+        beside: Entry | None = bare.get(line["readers"])
+        yield (
+            f"| {line['readers']:,} | {server} | {spread(line['cpu_us'])} | "
+            f"{spread(beside['cpu_us']) if beside else ''} | "
             f"{line['bytes_per_reader'][0] / 1000:.1f} | "
             f"{line['idle_cpu'][0] * 100:.1f} |"
-            for line in found["readers"]
-        ),
+        )
+
+
+def spread(values: list[float]) -> str:
+    median, least, most = (f"{value:.0f}" for value in values)
+    return f"{median} [{least}, {most}]"
+
+
+def text() -> str:
+    """The tables, as the page has them."""
+    results = Results(RESULTS)
+    machine = results.scale_machine
+    figures = [measured(results, server) for server in SERVERS]
+    lines = [
+        f"Measured {machine['date']}, {machine['system']}, Python {machine['python']}; "
+        "in brackets the least and the most of",
+        "three runs.",
+        "",
+        "| readers of one process | on | CPU us per delivery | bare ASGI | kB per reader | "
+        "idle CPU, % |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *(line for server in SERVERS for line in growth(results, server)),
         "",
         "| channels | readers of each | CPU us per delivery, the publish included |",
         "| --- | --- | --- |",
         *(
             f"| {line['channels']:,} | {line['readers'] // line['channels']:,} | "
-            f"{line['cpu_us'][0]:.0f} |"
-            for line in found["channels"]
+            f"{spread(line['cpu_us'])} |"
+            for line in results.scale["channels"]
         ),
         "",
         "| processes over Redis | CPU us per delivery | Redis, us of CPU a message |",
         "| --- | --- | --- |",
         *(
-            f"| {line['processes']} | {line['cpu_us'][0]:.0f} | "
-            f"{line['redis_us_per_message'][0]:.0f} |"
-            for line in found["processes"]
+            f"| {line['processes']} | {spread(line['cpu_us'])} | "
+            f"{spread(line['redis_us_per_message'])} |"
+            for line in results.scale["processes"]
         ),
         "",
         f"From these, for readers that each get a message every {1 / EACH:.0f} s, out "
