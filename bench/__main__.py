@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench import report
-from bench.client import Load, Result, Target
+from bench.client import Load, Result, Target, allow_many_connections
 from bench.servers import NCHAN, SERVERS, Candidate, running
 from tests.redis_server import RedisServer
 
@@ -40,8 +39,7 @@ def main() -> None:
         "what", nargs="*", help="hold flood typical redis send paced idle"
     )
     arguments = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_many_connections()
     RESULTS.mkdir(exist_ok=True)
     for name, measurement in MEASUREMENTS.items():
         if not arguments.what or name in arguments.what:

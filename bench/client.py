@@ -12,6 +12,7 @@ polls that follow: the figure that other work on the machine disturbs least.
 
 import os
 import re
+import resource
 import statistics
 import time
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,14 @@ from pathlib import Path
 
 from bench.native import library
 
-__all__ = ["Load", "Result", "Target", "cpu_ns", "resident", "warm"]
+__all__ = [
+    "Load",
+    "Result",
+    "Target",
+    "allow_many_connections",
+    "cpu_ns",
+    "warm",
+]
 
 TRANSPORTS = ("poll", "stream", "socket", "many")
 QUIET_NS = 4_000_000  # CPU of a server that has nothing to do, in a window
@@ -272,6 +280,13 @@ class Load:
             result.p99_ms = ordered[int(len(ordered) * 0.99)] * 1000
         result.limited = limited
         return result
+
+
+def allow_many_connections() -> int:
+    """Raise the limit of open files, for this process and the servers; return it."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def warm(target: Target) -> int:

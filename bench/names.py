@@ -2,7 +2,7 @@
 
 from bench.measured import Entry
 
-__all__ = ["name_of"]
+__all__ = ["TRANSPORTS", "name_of"]
 
 TRANSPORTS = {"poll": "long poll", "stream": "event stream", "socket": "WebSocket",
               "many": "multiplexed long poll"}  # fmt: skip

@@ -8,11 +8,10 @@ socket for a reader. Takes about seven minutes.
 
 import contextlib
 import json
-import resource
 from collections.abc import Iterable, Sequence
 
 from bench.__main__ import PUBSUB, RESULTS, RUNS, entry, machine
-from bench.client import Load, Result, Target, cpu_ns, warm
+from bench.client import Load, Result, Target, allow_many_connections, cpu_ns, warm
 from bench.servers import Candidate, running
 from tests.redis_server import RedisServer
 
@@ -23,9 +22,7 @@ Line = dict[str, object]
 
 
 def main() -> None:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    most = hard - 500
+    most = allow_many_connections() - 500
     RESULTS.mkdir(exist_ok=True)
     found = {
         "machine": machine(),

@@ -65,6 +65,7 @@ class Candidate:
     transport: str = "poll"
     layer: str = ""
     redis: str = ""
+    sampled: bool = False  # see bench.profile
 
     @property
     def label(self) -> str:
@@ -74,6 +75,8 @@ class Candidate:
     @property
     def environment(self) -> dict[str, str]:
         found = {"BENCH_LAYER": self.layer, "BENCH_REDIS": self.redis}
+        if self.sampled:
+            found["BENCH_SAMPLED"] = self.application
         return {name: value for name, value in found.items() if value}
 
 
@@ -100,7 +103,8 @@ def running(candidate: Candidate) -> Iterator[Target]:
 
 def start(candidate: Candidate, extra: Mapping[str, str] | None = None) -> Server:
     function, arguments = STARTS[candidate.server]
-    application = f"bench.apps.{candidate.application}:app"
+    module = "sampled" if candidate.sampled else candidate.application
+    application = f"bench.apps.{module}:app"
     env = {**candidate.environment, **(extra or {})}
     # Without what a run under pytest or coverage has set for its own processes.
     env["DJANGO_SETTINGS_MODULE"] = ""

@@ -107,8 +107,8 @@ def text() -> str:
         "in brackets the least and the most of",
         "three runs.",
         "",
-        "| readers of one process | on | CPU us per delivery | bare ASGI | kB per reader | "
-        "idle CPU, % |",
+        "| readers of one process | on | CPU us per delivery | bare ASGI | "
+        "kB per reader | idle CPU, % |",
         "| --- | --- | --- | --- | --- | --- |",
         *(line for server in SERVERS for line in growth(results, server)),
         "",
