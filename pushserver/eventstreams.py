@@ -59,15 +59,15 @@ async def many_channels(
     receive: Receive,
     send: Outgoing,
     location: Location,
-    wanted: Iterable[tuple[str, Wanted | Refused]],
+    wanted: Iterable[Wanted | Refused],
     signals: ConnectionSignals | None,
 ) -> None:
     """Stream all of these channels."""
     spelling = MultiplexStream()
     with Feed(subscriptions.current(), spelling, limit=location.max_answer) as feed:
         feed.tell(signals)
-        for head, found in wanted:
-            feed.take(head, found)
+        for found in wanted:
+            feed.take(found)
         await send(_START)
         writer = Writer(scope, send.server_send, limit=location.max_stream_bytes)
         await Stream(feed, spelling, writer, location, many=True).run(receive)

@@ -117,13 +117,13 @@ class Feed:
         """Whether this channel may be added, or is there already."""
         return head in self.readers or len(self.readers) < most
 
-    def take(self, head: str, found: Wanted | Refused) -> None:
+    def take(self, found: Wanted | Refused) -> None:
         """Listen to one of many channels, or have it said why not."""
         if isinstance(found, Wanted):
-            self.open(head, found.key, found.cursor, found.location)
+            self.open(*found)
         else:
-            self.close(head)
-            self._notes += self._spelling.end(head, found.status, found.reason)
+            self.close(found.head)
+            self._notes += self._spelling.end(found.head, found.status, found.reason)
 
     def note(self, entry: Entry) -> None:
         """Have an entry of no channel sent."""

@@ -27,7 +27,7 @@ __all__ = ["MultiplexConsumer"]
 # A poll ends at 80 to 100 % of its time, so that readers spread.
 _DEADLINE_FROM = 0.8
 
-Found = list[tuple[str, Wanted | Refused]]
+Found = list[Wanted | Refused]
 
 
 class MultiplexConsumer(ReadingConsumer):
@@ -43,7 +43,7 @@ class MultiplexConsumer(ReadingConsumer):
         body = await endpoints.read_body(receive, self.headers, location.max_request)
         prefix = get_script_prefix(self.scope)
         found = [
-            (asked.head, subscribing.find(asked, config, prefix=prefix))
+            subscribing.find(asked, config, prefix=prefix)
             for asked in subscribing.read_body(body, most=location.max_channels)
         ]
         signals = await self.signals() if has_listeners(SubscriberConsumer) else None
@@ -63,8 +63,8 @@ class MultiplexConsumer(ReadingConsumer):
         spelling = MultiplexPoll()
         limit = self.location.max_answer
         with Feed(subscriptions.current(), spelling, limit=limit) as feed:
-            for head, one in found:
-                feed.take(head, one)
+            for one in found:
+                feed.take(one)
             entries = await feed.collect()
             if not entries and not feed.draining:
                 feed.tell(signals)

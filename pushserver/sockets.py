@@ -186,9 +186,9 @@ class MultiplexSocket(LocationSocket):
                         feed.close(asked.head)
                     for asked in frame.subscribe:
                         found = subscribing.find(asked, config, prefix=prefix)
-                        if not feed.has_room(asked.head, location.max_channels):
-                            found = subscribing.Refused(400, too_many)
-                        feed.take(asked.head, found)
+                        if not feed.has_room(found.head, location.max_channels):
+                            found = subscribing.Refused(found.head, 400, too_many)
+                        feed.take(found)
                 stream.work()
 
             await stream.run(receive, (), obey)

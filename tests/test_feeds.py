@@ -20,7 +20,7 @@ def feed_of(running: Subscriptions, *names: str, limit: int = 10_000) -> Feed:
     feed = Feed(running, MultiplexFrames(), limit=limit)
     for name in names:
         key = ("default", name)
-        feed.take(head(name), Wanted(key, None, get_config().locations[0]))
+        feed.take(Wanted(head(name), key, None, get_config().locations[0]))
     return feed
 
 
@@ -70,7 +70,7 @@ async def test_readers_are_told_of_in_pairs():
             await feed.collect()
             feed.close(head("a"))
             feed.close(head("a"))
-            feed.take(head("never"), Refused(404, "There is none."))
+            feed.take(Refused(head("never"), 404, "There is none."))
             assert (await collect(feed))[0]["error"] == 404
         assert told == ["+a", "+b", "-a", "-b"]
         assert running.statistics().readers == 0

@@ -53,7 +53,7 @@ def streaming(
     spelling = MultiplexFrames()
     terms = replace(get_config().locations[0], **(location or {}))
     with Feed(running, spelling, limit=terms.max_answer) as feed:
-        feed.take(HEAD, Wanted(KEY, None, terms))
+        feed.take(Wanted(HEAD, KEY, None, terms))
         scope = {"asgi": {"spec_version": "2.4"}}
         writer = Writer(scope, wire.send, limit=terms.max_stream_bytes)
         stream = Stream(feed, spelling, writer, terms, many=True)

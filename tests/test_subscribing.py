@@ -145,4 +145,21 @@ def test_ids_need_a_subscriber_location():
     """Where there is none, no id can be read."""
     with override_settings(PUSH_SERVER={"locations": [{"type": "multiplex"}]}):
         found = subscribing.find(Asked("channel", "a", {}), get_config(), prefix="/")
-    assert found == Refused(404, "There is no subscriber location.")
+    assert found == Refused('"channel":"a",', 404, "There is no subscriber location.")
+
+
+def test_a_channel_is_where_the_settings_have_it_now():
+    """Where it is is remembered for as long, but not of a long URL."""
+    path = "/news/" + "%61" * 255
+    for _ in range(2):
+        found = find("url", path, {"since": ""})
+        assert isinstance(found, Wanted)
+        assert (found.head, found.key) == (f'"url":"{path}",', ("default", "a" * 255))
+    locations = [{"type": "subscriber", "prefix": "/news/", "store": "other"}]
+    longer = "/news/" + "%C3%BC" * 255
+    with override_settings(PUSH_SERVER={"locations": locations, "store": STORES}):
+        for url, channel_id in ((path, "a" * 255), (longer, "ü" * 255)):
+            asked = Asked("url", url, None)
+            found = subscribing.find(asked, get_config(), prefix="/")
+            assert isinstance(found, Wanted)
+            assert found.key == ("other", channel_id)
