@@ -8,7 +8,7 @@ import json
 from base64 import b64encode
 from typing import Any, Literal
 
-from pushserver.memo import remember_last
+from pushserver.memo import remember_texts
 from pushserver.messages import Cursor, Message
 
 __all__ = ["channel_head", "error", "message_frame", "nchan_frame", "position"]
@@ -48,7 +48,7 @@ def nchan_frame(message: Message) -> str | bytes:
     return f"{meta}\n{text}"
 
 
-@remember_last
+@remember_texts
 def _members(message: Message) -> str:
     event = f',"event":{json.dumps(message.event)}' if message.event else ""
     content_type = json.dumps(message.content_type)
