@@ -6,7 +6,7 @@ it. So a slow client costs what a fast one does, however many channels it has.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from pushserver import publishing
 from pushserver.exceptions import StoreUnavailable
@@ -19,15 +19,42 @@ from pushserver.subscribing import Refused, Wanted
 from pushserver.subscriptions import Subscriptions
 from pushserver.waiters import Delivery, Ending, Key, Outcome
 
-__all__ = ["Feed", "Reader"]
+__all__ = ["AT_ONCE", "Feed", "Found", "Reader", "ask", "status_of"]
 
-# Reads under way for one feed: each may be a call of the layer and one of the store.
-_AT_ONCE = 50
+AT_ONCE = 50
+"""Reads under way for one client: each may call the layer and the store."""
 
 _STATUS = {Ending.DELETED: 410, Ending.CONFLICT: 409}
 
 Found = Outcome | int | None
 """What a reader found: something, nothing, or the status of an error."""
+
+
+async def ask(
+    key: Key,
+    read: Callable[[], Awaitable[Outcome | None]],
+    down: set[str],
+    *,
+    must_exist: bool,
+) -> Found:
+    """Return what reading a channel finds; ``down`` are stores that do not answer.
+
+    A thousand channels shall not wait for such a store one by one.
+    """
+    if key[0] in down:
+        return 503
+    try:
+        if must_exist and not await publishing.exists(key):
+            return 404
+        return await read()
+    except StoreUnavailable:
+        down.add(key[0])
+        return 503
+
+
+def status_of(found: Ending | int) -> int:
+    """Return the status that the end of a channel is told with."""
+    return _STATUS[found] if isinstance(found, Ending) else found
 
 
 class Reader(Following):
@@ -53,7 +80,6 @@ class Reader(Following):
         self.head = head
         self.key = key
         self.must_exist = not location.create_on_get
-        self.given = cursor
         self.announced = False
         self._feed = feed
 
@@ -154,7 +180,7 @@ class Feed:
         room = self._limit - sum(map(len, entries))
         down: set[str] = set()
         while self._behind and room > 0 and not self.draining:
-            readers = list(self._behind)[:_AT_ONCE]
+            readers = list(self._behind)[:AT_ONCE]
             for reader in readers:
                 # Before the look: what comes meanwhile puts it back.
                 del self._behind[reader]
@@ -174,17 +200,8 @@ class Feed:
         return await asyncio.gather(*(self._next(each, down) for each in readers))
 
     async def _next(self, reader: Reader, down: set[str]) -> Found:
-        store = reader.key[0]
-        if store in down:
-            return 503  # a thousand channels shall not wait for it one by one
-        try:
-            new = reader.must_exist and not reader.begun
-            if new and not await publishing.exists(reader.key):
-                return 404
-            return await reader.next()
-        except StoreUnavailable:
-            down.add(store)
-            return 503
+        must_exist = reader.must_exist and not reader.begun
+        return await ask(reader.key, reader.next, down, must_exist=must_exist)
 
     def _tell(
         self, reader: Reader, found: Found, entries: list[Entry], room: int
@@ -194,7 +211,7 @@ class Feed:
         if found is Ending.SHUTDOWN:
             self.draining = True  # it is of the whole connection
         elif isinstance(found, Ending | int):
-            self.status = _STATUS[found] if isinstance(found, Ending) else found
+            self.status = status_of(found)
             entries += spelling.end(reader.head, self.status, reason_of(self.status))
             self.close(reader.head)
         else:

@@ -19,7 +19,6 @@ __all__ = [
     "EventStream",
     "Frames",
     "MultiplexFrames",
-    "MultiplexPoll",
     "MultiplexStream",
     "NchanFrames",
     "Spelling",
@@ -177,21 +176,6 @@ class NchanFrames(_Socket):
 
     def end(self, head: str, status: int, reason: str) -> list[Entry]:
         return []
-
-
-class MultiplexPoll(_Json):
-    """Many channels in the answer to a long poll: positions come at its end only."""
-
-    def position(self, head: str, cursor: Cursor, *, gap: bool) -> list[Entry]:
-        return self.place(head, cursor, gap=gap) if gap else []
-
-    def place(self, head: str, cursor: Cursor, *, gap: bool) -> list[Entry]:
-        """Say where a reader stands when the poll ends without news for it."""
-        return super().position(head, cursor, gap=gap)
-
-    def array(self, entries: Sequence[Entry]) -> bytes:
-        """Return the body of the answer."""
-        return self._array(entries).encode()
 
 
 class MultiplexStream(_Json, _BodyOfEvents):

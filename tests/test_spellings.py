@@ -11,7 +11,6 @@ from pushserver.spellings import (
     EventStream,
     Frames,
     MultiplexFrames,
-    MultiplexPoll,
     MultiplexStream,
     NchanFrames,
     Spelling,
@@ -143,15 +142,3 @@ def test_streams_end_complete(kind: type[Spelling]):
     """Whatever the reason."""
     assert kind().final(410) == {"type": "http.response.body", "body": b""}
     assert kind().heartbeat() is not None
-
-
-def test_a_poll_says_positions_at_its_end():
-    """Or when something was lost."""
-    spelling = MultiplexPoll()
-    assert spelling.position(HEAD, AT, gap=False) == []
-    lost = spelling.position(HEAD, AT, gap=True)
-    place = spelling.place(HEAD, AT, gap=False)
-    assert json.loads(spelling.array([*lost, *place])) == [
-        {"channel": "a", "id": "1000-2", "gap": True},
-        {"channel": "a", "id": "1000-2"},
-    ]

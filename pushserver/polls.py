@@ -1,0 +1,181 @@
+"""One long poll of many channels: what is there for it, and when it is answered.
+
+The theory. A poll costs as much for a channel without news as for one that has some,
+so an answer is worth the more, the more it carries. Who has just asked waits a moment
+for what else comes: nobody is answered sooner than ``GATHERING`` after the request.
+Who has waited longer than that is answered at once, so ordinary traffic is not
+delayed; a client that is flooded makes fifty requests a second, and no more.
+
+Each channel is a plain subscription, whose waiter ends with the first message. What
+follows in the moment that is left is in the tail, and nobody is parked for it again.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from pushserver import frames
+from pushserver.feeds import AT_ONCE, Found, ask, status_of
+from pushserver.messages import START, Message
+from pushserver.requests import ConnectionSignals
+from pushserver.spellings import reason_of
+from pushserver.subscribing import Refused, Wanted
+from pushserver.subscriptions import Subscription, Subscriptions
+from pushserver.waiters import Delivery, Ending, Waiter
+
+__all__ = ["GATHERING", "Poll"]
+
+GATHERING = 0.02
+"""The seconds that a request waits for company when there is something to tell."""
+
+
+class Reader(Subscription):
+    """One channel of a poll. ``found`` is what it got instead of being parked."""
+
+    def __init__(self, subscriptions: Subscriptions, wanted: Wanted) -> None:
+        self.head, self.key, self.given, location = wanted
+        super().__init__(
+            subscriptions,
+            self.key,
+            self.given,
+            first_message=location.first_message,
+            concurrency=location.concurrency,
+        )
+        self.must_exist = not location.create_on_get
+        self.found: Found = None
+
+    def begin_at_once(self) -> bool:
+        """Do as ``begin`` does, but return False where somebody has to be asked."""
+        messages = None if self.must_exist else self._at_once()
+        if messages is None:
+            return False
+        self.found = self._conclude(messages, wait=True)
+        return True
+
+    @property
+    def outcome(self) -> Found:
+        """What there is to tell by now, None when nothing has come."""
+        return self.found if self.waiter is None else self.waiter.outcome
+
+    def messages(self, delivery: Delivery) -> Sequence[Message]:
+        """Return what was delivered, and what the tail has after that by now."""
+        last, tail = delivery.messages[-1].id, self._live.tail
+        if last == tail.newest:
+            return delivery.messages
+        more = tail.after(last, self._subscriptions.clock()) or ()
+        return [*delivery.messages, *more]
+
+
+class Poll:
+    """Use it in a ``with``; ``begin`` it, and answer when ``news`` has ended."""
+
+    def __init__(self, subscriptions: Subscriptions, *, limit: int) -> None:
+        self.news = Waiter(START, gap=False)
+        self._subscriptions = subscriptions
+        self._loop = subscriptions.hub.loop
+        self._ripe_at = self._loop.time() + GATHERING
+        self._limit = limit
+        self._waiting = 0  # bytes, about
+        self._readers: list[Reader] = []
+        self._refused: list[str] = []
+        self._gathering = False
+        self._signals: ConnectionSignals | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for reader in self._readers:
+            reader.__exit__()
+            if self._signals is not None:
+                self._signals.unsubscribe(reader.key[1])
+
+    async def begin(self, wanted: Iterable[Wanted | Refused]) -> None:
+        """Look at the channels, until there is enough for an answer."""
+        later = []
+        for one in wanted:
+            if isinstance(one, Refused):
+                self._refused.append(frames.error(one.head, one.status, one.reason))
+                continue
+            reader = Reader(self._subscriptions, one)
+            reader.__enter__()
+            self._readers.append(reader)
+            if not reader.begin_at_once():
+                later.append(reader)
+            else:
+                self._note(reader)
+                if self._waiting >= self._limit:
+                    break
+        down: set[str] = set()
+        while later and self._waiting < self._limit:
+            now, later = later[:AT_ONCE], later[AT_ONCE:]
+            await asyncio.gather(*(self._ask(reader, down) for reader in now))
+        if self._refused:
+            self._hear()
+
+    async def _ask(self, reader: Reader, down: set[str]) -> None:
+        must_exist = reader.must_exist
+        reader.found = await ask(reader.key, reader.begin, down, must_exist=must_exist)
+        self._note(reader)
+
+    def _note(self, reader: Reader) -> None:
+        """Take note of what the first look has found, and hear what comes after it."""
+        if reader.waiter is not None:
+            reader.waiter.on_end = self._hear
+        found = reader.outcome
+        if isinstance(found, Delivery):
+            self._waiting += sum(len(message.body) for message in found.messages)
+        if found is not None or reader.gap:
+            self._hear()
+
+    def _hear(self) -> None:
+        """End the poll in time; called for whatever there is to tell."""
+        full = self._waiting >= self._limit
+        left = self._ripe_at - self._loop.time()
+        if full or left <= 0 or self._subscriptions.draining:
+            self.news.end(Ending.DEADLINE)
+        elif not self._gathering:
+            self._gathering = True
+            self._loop.call_later(left, self.news.end, Ending.DEADLINE)
+
+    def tell(self, signals: ConnectionSignals) -> None:
+        """Have receivers told of each channel, if it is held, and of its end."""
+        if not self._gathering and self.news.outcome is None:
+            self._signals = signals
+            for reader in self._readers:
+                signals.subscribe(reader.key[1])
+
+    def entries(self) -> list[str]:
+        """Return what there is to tell: about the limit, or one message above it."""
+        entries = self._refused
+        room = self._limit - sum(map(len, entries))
+        for reader in self._readers:
+            found = reader.outcome
+            if isinstance(found, Delivery):
+                gap = found.gap
+                for message in reader.messages(found):
+                    if room <= 0:
+                        return entries
+                    entry = frames.message_frame(reader.head, message, gap=gap)
+                    entries.append(entry)
+                    room -= len(entry)
+                    gap = False
+            elif found is None:
+                if reader.gap:
+                    entries.append(self._place(reader))
+            elif found is not Ending.SHUTDOWN:
+                status = status_of(found)
+                entry = frames.error(reader.head, status, reason_of(status))
+                entries.append(entry)
+        return entries
+
+    def places(self) -> list[str]:
+        """Return where the channels stand that stand elsewhere than the client says."""
+        return [
+            self._place(reader)
+            for reader in self._readers
+            if reader.position != reader.given
+        ]
+
+    def _place(self, reader: Reader) -> str:
+        return frames.position(reader.head, reader.position, gap=reader.gap)
