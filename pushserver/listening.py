@@ -7,7 +7,7 @@ import sys
 if sys.platform != "win32":  # pragma: no branch
     import resource
 
-__all__ = ["listen", "raise_file_limit"]
+__all__ = ["BACKLOG", "listen", "raise_file_limit"]
 
 # The kernel cuts it to what it allows; 1,000 pages may come back within a second.
 BACKLOG = 4096

@@ -17,24 +17,25 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-# Daphne first: it has to choose the reactor.
-from daphne.server import Server as DaphneServer  # isort: skip
-from daphne.http_protocol import HTTPFactory, WebRequest
+# Before Daphne, which would install a reactor of its own.
+from pushserver.reactor import loop, reactor  # isort: skip
+
+from daphne.http_protocol import HTTPFactory
+from daphne.server import Server as DaphneServer
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
-from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IAddress
 from twisted.logger import STDLibLogObserver, globalLogBeginner
-from twisted.python.failure import Failure
 
 from pushserver.connection import Channel, extensions_of
-from pushserver.listening import listen, raise_file_limit
+from pushserver.exchange import Request
+from pushserver.listening import BACKLOG, listen, raise_file_limit
+from pushserver.transport import Transport
 
 __all__ = ["serve"]
 
 logger = logging.getLogger(__name__)
-reactor: Any = installed_reactor  # Twisted has types for some of it only
 
 ASGIApplication = Callable[..., Awaitable[None]]
 AccessLog = Callable[[str, int | None, int], None]
@@ -86,7 +87,7 @@ def serve(
         server_name=server_name,
     )
     if signal_handlers:
-        call_soon = reactor._asyncioEventloop.call_soon_threadsafe
+        call_soon = loop.call_soon_threadsafe
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: call_soon(server.drain_or_stop))
     on_listening(*listener.getsockname()[:2])
@@ -138,13 +139,17 @@ class Server(DaphneServer):
         globalLogBeginner.beginLoggingTo(log, redirectStandardIO=False)
         reactor.callLater(1, self.application_checker)
         reactor.callLater(2, self.timeout_checker)
-        descriptor, family = self.listener.fileno(), self.listener.family
-        self._port = reactor.adoptStreamPort(descriptor, family, self.http_factory)
-        self.listener.close()  # Twisted has a copy
+        self._accepting = loop.run_until_complete(self._accept())
         reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
         reactor.run(installSignalHandlers=False)
-        reactor._asyncioEventloop.run_until_complete(self._end())
+        loop.run_until_complete(self._end())
         return not self._cut
+
+    async def _accept(self) -> asyncio.Server:
+        build = self.http_factory.buildProtocol
+        return await asyncio.get_running_loop().create_server(
+            lambda: Transport(build), sock=self.listener, backlog=BACKLOG
+        )
 
     def connection_opened(self, connection: "Channel | WebSocketProtocol") -> None:
         self._open.add(connection)
@@ -189,7 +194,7 @@ class Server(DaphneServer):
             return
         self.draining = True
         self._deadline = time.monotonic() + self.drain_timeout
-        self._port.stopListening()
+        self._accepting.close()
         reactor.callLater(self.drain_timeout, self._out_of_time)
         self.on_drain()
         for connection in tuple(self._open):
@@ -231,58 +236,6 @@ async def _bury(tasks: Iterable[asyncio.Task[Any]]) -> None:
         task.cancel()
     if alive:
         await asyncio.wait(alive, timeout=CANCEL_GRACE)
-
-
-class Request(WebRequest):
-    """One request; hands its connection over when it becomes a WebSocket."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # Twisted would read forms into memory, for arguments that nobody uses.
-        self._parsePOSTFormSubmission = False
-
-    def handleContentChunk(self, data: bytes) -> None:
-        if self.finished:
-            return
-        if self.limit is not None and self.content.tell() + len(data) > self.limit:
-            self.channel.refuse(self)
-        else:
-            super().handleContentChunk(data)
-
-    def process(self) -> None:
-        channel = self.channel
-        # Daphne would take root_path from anybody who sends this.
-        self.requestHeaders.removeHeader(b"Daphne-Root-Path")
-        super().process()
-        if self.transport is None:  # a WebSocket has it now
-            self.server.connection_closed(channel)
-
-    def refuse(self) -> None:
-        self.request_start = time.time()
-        self.client_addr = [self.client.host, self.client.port]
-        body = b"The body is too big, at most %d bytes are accepted here.\n"
-        headers = [(b"Content-Type", b"text/plain"), (b"Connection", b"close")]
-        start = {"type": "http.response.start", "status": 413, "headers": headers}
-        self.handle_reply(start)
-        self.handle_reply({"type": "http.response.body", "body": body % self.limit})
-
-    def handle_reply(self, message: dict[str, Any]) -> None:
-        if self.server.draining and message["type"] == "http.response.start":
-            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        super().handle_reply(message)
-
-    def finish(self) -> None:
-        super().finish()
-        self._log(self.code, self.sentLength)
-
-    def connectionLost(self, reason: Failure) -> None:
-        super().connectionLost(reason)
-        if self.application_queue is not None:
-            self._log(None, 0)
-
-    def _log(self, status: int | None, size: int) -> None:
-        line = b" ".join([self.method, self.uri, self.clientproto]).decode("ascii")
-        self.server.access_log(line, status, size)
 
 
 class Factory(HTTPFactory):

@@ -62,8 +62,8 @@ RANKS = (
         *("views", "writing"),
     },
     {
-        *("", "apps", "checks", "connection", "forcehost", "listening", "management"),
-        "server",
+        *("", "apps", "checks", "connection", "exchange", "forcehost", "listening"),
+        *("management", "reactor", "server", "transport"),
     },
 )
 
@@ -162,18 +162,21 @@ SAME_RANK = {
     ("management", "forcehost"),
     ("management", "server"),
     ("server", "connection"),
+    ("server", "exchange"),
     ("server", "listening"),
+    ("server", "reactor"),
+    ("server", "transport"),
 }
 
 # What is imported, or read from the settings, and the modules that alone may do it.
 GATES = {
     "channels.layers": {"wakeups"},
     "channels_redis": {"stores.redis", "wakeups"},
-    "daphne": {"server"},
+    "daphne": {"exchange", "reactor", "server"},
     "redis": {"presence", "stores.redis"},
     "settings.PUSH_SERVER": {"conf"},
     "settings.PUSH_SERVER_IGNORE_ERRORS": {"conf"},
-    "twisted": {"connection", "server"},
+    "twisted": {"connection", "exchange", "reactor", "server", "transport"},
 }
 
 RELATIVE = "."

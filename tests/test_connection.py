@@ -140,13 +140,6 @@ def test_line_that_is_no_request(server):
         assert connection.read_to_end().startswith(b"HTTP/1.1 400 ")
 
 
-def test_form_is_left_to_the_application(server):
-    """A body that claims to be a form and is none is not judged on the way."""
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    response = server.request("POST", "/", headers=headers, body=b"no form")
-    assert response.body == b"7"
-
-
 def test_pipelined_requests(server):
     """Requests sent without waiting are answered in their order."""
     with server.connect() as connection:

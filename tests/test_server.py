@@ -23,18 +23,6 @@ def open_socket(server: Server, path: str = "/") -> ClientConnection:
     return connect(url, proxy=None, legacy=True)
 
 
-def test_requests_are_logged(server):
-    """Each answer is a line with the request line, the status and the size."""
-    assert server.request("GET", "/x?y=1").status == 200
-    wait_told(server, "log", "GET /x?y=1 HTTP/1.1", 200, 1)
-
-
-def test_root_path_is_the_servers(server):
-    """No request header changes the root path of the scope."""
-    response = server.request("GET", "/root", headers={"Daphne-Root-Path": "/evil"})
-    assert response.body == b"/mounted"
-
-
 def test_file_limit_is_raised(server):
     """The server may open as many connections as the system lets it."""
     soft, hard = json.loads(server.request("GET", "/files").body)
