@@ -41,6 +41,8 @@ async def one_channel(
     spelling = EventStream()
     with Feed(subscriptions.current(), spelling, limit=location.max_answer) as feed:
         feed.tell(signals)
+        writer = Writer(scope, send.server_send, limit=location.max_stream_bytes)
+        stream = Stream(feed, spelling, writer, location, many=False)
         feed.open("", key, cursor, location)
         entries = await feed.collect()
         if feed.status == 503:
@@ -48,8 +50,6 @@ async def one_channel(
         if feed.status == 404:
             return endpoints.line(404, reason_of(404))
         await send(_START)
-        writer = Writer(scope, send.server_send, limit=location.max_stream_bytes)
-        stream = Stream(feed, spelling, writer, location, many=False)
         await stream.run(receive, entries)
     return None
 

@@ -73,7 +73,6 @@ class Reader(Following):
             subscriptions,
             key,
             cursor,
-            on_news=self._hear,
             first_message=location.first_message,
             concurrency=location.concurrency,
         )
@@ -83,15 +82,16 @@ class Reader(Following):
         self.announced = False
         self._feed = feed
 
-    def _hear(self, outcome: Outcome | None) -> None:
+    def hear(self, outcome: Outcome | None) -> None:
         self._feed.on_news(self, outcome)
 
 
 class Feed:
     """Collects what its readers find. Use it in a ``with``.
 
-    ``on_news`` is called as a Following's, with the reader before what came; it may
-    call ``put_behind``. ``on_begin`` and ``on_close`` are called with each reader
+    ``on_news`` is called as a Following's ``hear``, with the reader before what came;
+    it may call ``put_behind``. ``on_level`` is called with a reader when there was
+    nothing more for it. ``on_begin`` and ``on_close`` are called with each reader
     that was let in, once. ``status`` is that of the last reader that ended;
     ``draining`` says that nobody is let in any more.
     """
@@ -101,6 +101,7 @@ class Feed:
     ) -> None:
         self.readers: dict[str, Reader] = {}
         self.on_news: Callable[[Reader, Outcome | None], None] = self._put_behind
+        self.on_level: Callable[[Reader], None] = lambda reader: None
         self.on_begin: Callable[[Reader], None] = lambda reader: None
         self.on_close: Callable[[Reader], None] = lambda reader: None
         self.status: int | None = None
@@ -223,7 +224,9 @@ class Feed:
             if not reader.announced:
                 reader.announced = True
                 self.on_begin(reader)
-            if found is not None:
+            if found is None:
+                self.on_level(reader)
+            else:
                 self._tell_messages(reader, found, entries, room)
         return sum(map(len, entries[before:]))
 

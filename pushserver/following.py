@@ -6,46 +6,31 @@ Beside what it was told it has a position, the last message that its client was
 given. A reader that is busy ignores what it is told, and later reads on from there:
 it holds a cursor, never a backlog. Nothing is missed, because whoever looks and finds
 nothing after its position is parked at the newest id of the tail already.
+
+Readers that all stand at the newest message share one position: they are an audience.
+One that cannot take a message has its own again, before that message.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 from pushserver.exceptions import StoreUnavailable
 from pushserver.messages import Cursor, Message
-from pushserver.subscriptions import Subscription, Subscriptions
-from pushserver.waiters import Delivery, Follower, Key, News, Outcome
+from pushserver.subscriptions import Subscription
+from pushserver.waiters import Delivery, Follower, Outcome, Write
 
 __all__ = ["Following"]
 
 
-class Following(Subscription):
+class Following(Subscription, ABC):
     """One reader's stream of messages that goes on. Use it in a ``with``.
 
-    ``on_news`` is called in the event loop with what comes: a Delivery that follows
-    on all that ``next`` had found, an Ending, or None where the reader has to look.
-    It is called in the middle of a fan-out, and must neither raise nor wait.
+    ``hear`` is called in the event loop with what comes: a Delivery that follows on
+    all that ``next`` had found, an Ending, or None where the reader has to look. It is
+    called in the middle of a fan-out, and must neither raise nor wait.
     """
-
-    def __init__(
-        self,
-        subscriptions: Subscriptions,
-        key: Key,
-        cursor: Cursor | None,
-        *,
-        on_news: News,
-        first_message: Literal["oldest", "newest"] | int = "oldest",
-        concurrency: Literal["broadcast", "last", "first"] = "broadcast",
-    ) -> None:
-        super().__init__(
-            subscriptions,
-            key,
-            cursor,
-            first_message=first_message,
-            concurrency=concurrency,
-        )
-        self._on_news = on_news
 
     @property
     def begun(self) -> bool:
@@ -85,6 +70,27 @@ class Following(Subscription):
         self._position = self.position
         self._gap = self.waiter.gap = False
 
+    def join(self, writer: Any, kind: Hashable, write: Write) -> None:
+        """Be told with those of its kind from now on, by a write, if it stands there.
+
+        To be called when ``next`` has found nothing.
+        """
+        newest = self._live.tail.newest
+        follower = self.waiter
+        assert isinstance(follower, Follower)  # noqa: S101 (as `next` has returned)
+        if (
+            follower.outcome is None
+            and not self.gap
+            and (self._position == self._seen == follower.seen == newest)
+        ):
+            self._live.membership.waiters.join(follower, writer, kind, write)
+
+    def stand_at(self, given: Cursor) -> None:
+        self._seen = self._position = given
+
+    @abstractmethod
+    def hear(self, outcome: Outcome | None) -> None: ...
+
     def _conclude(self, messages: Sequence[Message], *, wait: bool) -> Outcome | None:
         if messages and self._position >= messages[0].id:
             # So many from the end: the reader stands before them.
@@ -94,4 +100,4 @@ class Following(Subscription):
         return Delivery(messages, self._gap) if messages else None
 
     def _new_waiter(self, seen: Cursor) -> Follower:
-        return Follower(seen, self._live.membership.waiters, self._on_news)
+        return Follower(seen, self._live.membership.waiters, self)

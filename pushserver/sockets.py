@@ -144,10 +144,10 @@ class SubscriberSocket(LocationSocket):
         spelling: Spelling = NchanFrames() if nchan else Frames()
         with Feed(subscriptions.current(), spelling, limit=location.max_answer) as feed:
             feed.tell(signals)
+            stream = self.stream(feed, spelling, send, many=False)
             feed.open("", (location.store, channel_id), cursor, location)
             entries = await feed.collect()
             await self.accept(send, NCHAN if nchan else None)
-            stream = self.stream(feed, spelling, send, many=False)
 
             def ignore(frame: MutableMapping[str, Any]) -> None:
                 if _size(frame) > _MOST_IGNORED:

@@ -75,9 +75,22 @@ class Spelling(Entries):
     def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
         """Return what carries the entries."""
 
-    @abstractmethod
-    def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
-        """Return the one event of a delivery, None where that takes more of them."""
+    def pieces(
+        self, head: str, messages: Sequence[Message], *, limit: int
+    ) -> Iterator[tuple[Event, Cursor]]:
+        """Return events that carry the messages, and the id that each of them reaches.
+
+        Each of ``limit`` bytes, or of one message above that.
+        """
+        while messages:
+            room, count = limit - len(messages[0].body), 1
+            while count < len(messages) and room >= len(messages[count].body):
+                room -= len(messages[count].body)
+                count += 1
+            piece, messages = messages[:count], messages[count:]
+            entries = [self.message(head, message, gap=False) for message in piece]
+            [event] = self.events(entries)
+            yield event, piece[-1].id
 
     @abstractmethod
     def final(self, status: int | None) -> Event:
@@ -120,10 +133,6 @@ class EventStream(_BodyOfEvents):
         body = b"".join(entry for entry in entries if isinstance(entry, bytes))
         yield _more(body)
 
-    def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
-        body = sse.messages_events(messages)
-        return {"type": "http.response.body", "body": body, "more_body": True}
-
 
 class _Json(Entries):
     def position(self, head: str, cursor: Cursor, *, gap: bool) -> list[Entry]:
@@ -140,29 +149,32 @@ class _Json(Entries):
 
 
 class _Socket(Spelling):
-    def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
-        for entry in entries:
-            yield _frame(entry)
-
-    def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
-        if len(messages) > 1:
-            return None
-        return _frame(self.message(head, messages[0], gap=False))
-
     def final(self, status: int | None) -> Event:
         code = _COME_BACK + (status or 0)
         reason = "" if status is None else _REASONS[status]
         return {"type": "websocket.close", "code": code, "reason": reason}
 
 
-class Frames(_Json, _Socket):
+class _FrameEach(_Socket):
+    def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
+        for entry in entries:
+            yield _frame(entry)
+
+    def pieces(
+        self, head: str, messages: Sequence[Message], *, limit: int
+    ) -> Iterator[tuple[Event, Cursor]]:
+        for message in messages:
+            yield _frame(self.message(head, message, gap=False)), message.id
+
+
+class Frames(_Json, _FrameEach):
     """One channel on a WebSocket."""
 
     def end(self, head: str, status: int, reason: str) -> list[Entry]:
         return []  # the close code says it
 
 
-class NchanFrames(_Socket):
+class NchanFrames(_FrameEach):
     """One channel on a WebSocket, as Nchan's ``ws+meta.nchan`` has it.
 
     It knows messages and nothing else: no position, no gap.
@@ -182,14 +194,7 @@ class MultiplexStream(_Json, _BodyOfEvents):
     """Many channels in one event stream."""
 
     def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
-        yield self._event(self._array(entries))
-
-    def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
-        entries = [self.message(head, message, gap=False) for message in messages]
-        return self._event(self._array(entries))
-
-    def _event(self, array: str) -> Event:
-        return _more(sse.data_event(array))
+        yield _more(sse.data_event(self._array(entries)))
 
 
 class MultiplexFrames(_Json, _Socket):
@@ -201,13 +206,8 @@ class MultiplexFrames(_Json, _Socket):
     def events(self, entries: Sequence[Entry]) -> Iterator[Event]:
         yield _frame(self._array(entries))
 
-    def at_once(self, head: str, messages: Sequence[Message]) -> Event | None:
-        entries = [self.message(head, message, gap=False) for message in messages]
-        return _frame(self._array(entries))
-
 
 def _more(body: bytes) -> Event:
-    # A new one each time: whoever wraps `send` may change it.
     return {"type": "http.response.body", "body": body, "more_body": True}
 
 

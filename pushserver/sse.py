@@ -6,7 +6,6 @@ event's name and id are texts that cannot end one.
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
 
 from pushserver.memo import remember_last
 from pushserver.messages import Cursor, Message
@@ -17,7 +16,6 @@ __all__ = [
     "ending",
     "gap",
     "message_event",
-    "messages_events",
     "opening",
 ]
 
@@ -46,12 +44,6 @@ def message_event(message: Message) -> bytes:
         event = f"{BASE64}:{event}" if event else BASE64
     name = f"event: {event}\n" if event else ""
     return f"id: {message.id}\n{name}{_data(text)}\n".encode()
-
-
-@remember_last
-def messages_events(messages: Sequence[Message]) -> bytes:
-    """Return the events of the messages."""
-    return b"".join(map(message_event, messages))
 
 
 def gap(position: Cursor) -> bytes:

@@ -1,25 +1,27 @@
 """One open stream: an event stream or a WebSocket, of one channel or of many.
 
-The task of the server's call waits in ``receive`` all the while. Who wakes a reader
-writes through the stream's own ``send``, in the middle of the fan-out, as long as
-each write ends at once. Where a write has to wait for the client, and where a reader
-has to look in the store, a worker takes over, the only task beside: what comes
-meanwhile is not queued but read later on, from where the client is.
+The task of the server's call waits in ``receive`` all the while. Readers that are
+level with their channel are in an audience: who wakes that writes to all of them, in
+the middle of the fan-out, as long as each write ends at once. Where a write has to
+wait for the client, and where a reader has to look in the store, a worker takes over,
+the only task beside: what comes meanwhile is not queued but read later on, from where
+the client is.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
 from pushserver import deadlines, endpoints
-from pushserver.endpoints import ClientGone, Receive
+from pushserver.endpoints import Receive
 from pushserver.feeds import Feed, Reader
 from pushserver.locations import Location
-from pushserver.messages import START
+from pushserver.messages import START, Cursor, Message
 from pushserver.spellings import Entry, Spelling
-from pushserver.waiters import Delivery, Ending, Outcome, Waiter
-from pushserver.writing import Writer
+from pushserver.waiters import Ending, Follower, Members, Outcome, Waiter
+from pushserver.writing import Writer, write_to_all
 
 __all__ = ["Stream"]
 
@@ -51,8 +53,12 @@ class Stream:
         self._status: int | None = None
         self._error: Exception | None = None
         self._news = Waiter(START, gap=False)
+        self._heartbeat = spelling.heartbeat()
         self._due: deadlines.Due = {}
         feed.on_news = self._hear
+        feed.on_level = self._gather
+        writer.on_wait = self._start_worker
+        writer.on_end = self._lose
 
     async def run(
         self,
@@ -68,23 +74,26 @@ class Stream:
         """
         seconds = self._location.max_stream_seconds * random.uniform(*_UNTIL)
         self._started = True
-        if self._spelling.heartbeat() is not None:
+        if self._heartbeat is not None:
             self._beat_later()
         try:
-            self._start_worker(entries=entries)
+            self._start_worker(entries)
             end = await endpoints.wait(self._news, receive, seconds, on_frame)
             self._gone = self._gone or end is None
         finally:
             self._ended = True
+            self._writer.close()
             self._due.pop(self._beat, None)
             await self._say_goodbye()
-        if self._error is not None and not isinstance(self._error, ClientGone):
+        # An OSError says, as ASGI has it, that the client is gone.
+        if self._error is not None and not isinstance(self._error, OSError):
             raise self._error
 
     def end(self, status: int | None = None) -> None:
         """End soon; with a status for good, else for the client to come back."""
         if not self._ended:
             self._ended, self._status = True, status
+            self._writer.close()
             self._news.end(Ending.DEADLINE)
 
     def work(self) -> None:
@@ -92,71 +101,42 @@ class Stream:
         if self._worker is None and self._started and not self._ended:
             self._start_worker()
 
-    def _start_worker(
-        self,
-        *,
-        unfinished: Awaitable[None] | None = None,
-        entries: Sequence[Entry] = (),
-    ) -> None:
+    def _start_worker(self, entries: Sequence[Entry] = ()) -> None:
+        self._writer.close()
         loop = asyncio.get_running_loop()
-        self._worker = loop.create_task(self._work(unfinished, entries))
+        self._worker = loop.create_task(self._work(entries))
 
     def _hear(self, reader: Reader, outcome: Outcome | None) -> None:
-        if self._ended:
-            return
         if outcome is Ending.SHUTDOWN:
             self.end()
-        elif (
-            self._worker is None
-            and self._started
-            and type(outcome) is Delivery
-            and not outcome.gap
-            and (len(outcome.messages) == 1 or self._fits(outcome))
-            and (event := self._spelling.at_once(reader.head, outcome.messages))
-        ):
-            reader.advance(outcome.messages[-1])
-            self._write(event)
         else:
             self._feed.put_behind(reader)
             self.work()
 
-    def _fits(self, delivery: Delivery) -> bool:
-        size = sum(len(message.body) for message in delivery.messages)
-        return size <= self._location.max_answer
+    def _gather(self, reader: Reader) -> None:
+        """Have a reader told with all that are told the same, in the same words."""
+        spelling, head, limit = self._spelling, reader.head, self._location.max_answer
+        kind = type(spelling), head, limit
+        reader.join(self._writer, kind, partial(_write, spelling, head, limit))
 
     def _beat_later(self) -> None:
         loop = asyncio.get_running_loop()
         self._due = deadlines.call_in(loop, self._location.heartbeat, self._beat)
 
     def _beat(self) -> None:
+        assert self._heartbeat is not None  # noqa: S101 (else it is not called)
         self._beat_later()
-        # A client that does not read is no reason to write more.
-        if self._worker is None and (event := self._spelling.heartbeat()):
-            self._write(event)
+        # Nothing where it is busy: a client that does not read needs no more of it.
+        write_to_all([self._writer], self._heartbeat)
 
-    def _write(self, event: MutableMapping[str, Any]) -> None:
-        """Write from whatever task this is; it must not get our errors."""
+    async def _work(self, entries: Sequence[Entry]) -> None:
         try:
-            rest = self._writer.start(event)
-        except Exception as error:
-            self._fail(error)
-            return
-        if rest is not None:
-            self._start_worker(unfinished=rest)
-        elif self._writer.full:
-            self.end()
-
-    async def _work(
-        self, unfinished: Awaitable[None] | None, entries: Sequence[Entry]
-    ) -> None:
-        try:
-            if unfinished is not None:
-                await unfinished
+            await self._writer.settle()
             while True:
                 if entries:
                     for event in self._spelling.events(entries):
                         await self._writer.send(event)
-                if self._writer.full or self._feed.draining:
+                if self._feed.draining:
                     self.end()
                 elif not self._many and not self._feed.readers:
                     self.end(self._feed.status)
@@ -164,13 +144,16 @@ class Stream:
                     break
                 entries = await self._feed.collect()
         except Exception as error:
-            self._fail(error)
+            self._lose(error)
         finally:
             self._worker = None
+            if not self._ended:
+                self._writer.open()
 
-    def _fail(self, error: Exception) -> None:
-        self._error = error
-        self._gone = True
+    def _lose(self, error: Exception | None) -> None:
+        """End when no more can be written."""
+        if error is not None:
+            self._error, self._gone = error, True
         self.end()
 
     async def _say_goodbye(self) -> None:
@@ -183,5 +166,23 @@ class Stream:
         try:
             async with asyncio.timeout(_GOODBYE):
                 await self._writer.send(self._spelling.final(self._status))
-        except (TimeoutError, ClientGone):
+        except OSError:  # of time, too
             pass
+
+
+def _write(
+    spelling: Spelling,
+    head: str,
+    limit: int,
+    members: Members,
+    messages: Sequence[Message],
+) -> Iterator[tuple[Cursor, list[Follower]]]:
+    """Write the messages to an audience."""
+    for event, reached in spelling.pieces(head, messages, limit=limit):
+        busy = write_to_all(list(members.values()), event)
+        yield reached, _whose(members, busy) if busy else []
+
+
+def _whose(members: Members, writers: Sequence[Writer]) -> list[Follower]:
+    those = set(writers)
+    return [follower for follower, writer in members.items() if writer in those]

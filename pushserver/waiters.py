@@ -1,23 +1,27 @@
 """Who in this process waits on what: no layer, no store."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any, Protocol
 
 from pushserver.messages import Cursor, Message
 from pushserver.names import group_name
 
 __all__ = [
+    "Audience",
     "Delivery",
     "Ending",
     "Follower",
     "Key",
+    "Members",
     "Membership",
-    "News",
     "Outcome",
+    "Reading",
     "Waiter",
     "Waiters",
+    "Write",
 ]
 
 Key = tuple[str, str]
@@ -42,9 +46,6 @@ class Delivery:
 
 
 Outcome = Delivery | Ending
-
-News = Callable[[Outcome | None], None]
-"""Called with what a follower is told; None: it has lost something, and shall look."""
 
 
 class Waiter:
@@ -76,18 +77,25 @@ class Waiter:
         self.seen = newest
 
 
+class Reading(Protocol):
+    """Whom a follower tells, in the middle of a fan-out: it must only note it."""
+
+    def hear(self, outcome: Outcome | None) -> None:
+        """Note what came; None: there is something, and it shall look."""
+
+    def stand_at(self, given: Cursor) -> None:
+        """Note that the client was given everything up to here, and nothing else."""
+
+
 class Follower(Waiter):
-    """What stays parked for a stream: deliveries pass by it, until it ends.
+    """What stays parked for a stream: deliveries pass by it, until it ends."""
 
-    ``on_news`` is called like ``on_end``, and so often as something comes.
-    """
+    __slots__ = ("_reading", "_waiters")
 
-    __slots__ = ("_on_news", "_waiters")
-
-    def __init__(self, seen: Cursor, waiters: "Waiters", on_news: News) -> None:
+    def __init__(self, seen: Cursor, waiters: "Waiters", reading: Reading) -> None:
         super().__init__(seen, gap=False)
         self._waiters = waiters
-        self._on_news = on_news
+        self._reading = reading
 
     def end(self, outcome: Outcome) -> None:
         if self.outcome is not None:
@@ -99,30 +107,104 @@ class Follower(Waiter):
             self._waiters.park(self)
         else:
             self.outcome = outcome
-        self._on_news(outcome)
+        self._reading.hear(outcome)
 
     def move(self, newest: Cursor, *, lost: bool) -> None:
         super().move(newest, lost=lost)
         if self.gap:
-            self._on_news(None)
+            self._reading.hear(None)
+
+    def part(self, given: Cursor, seen: Cursor) -> None:
+        """Stand for itself again, at another place than its client, maybe."""
+        self.seen = seen
+        self._reading.stand_at(given)
+
+    def fall_behind(self, given: Cursor, seen: Cursor) -> None:
+        """Part from an audience whose next message its client cannot take now."""
+        self.part(given, seen)
+        self._waiters.park(self)
+        self._reading.hear(None)
+
+
+Members = dict[Follower, Any]
+"""Followers, each with what its audience writes to."""
+
+Write = Callable[[Members, Sequence[Message]], Iterable[tuple[Cursor, list[Follower]]]]
+"""Writes messages in pieces; yields for each up to where it goes, and who is busy."""
+
+
+class Audience(Waiter):
+    """Followers that are told together: one waiter stands for them all.
+
+    Their clients were given everything up to ``seen``, which is the newest message
+    that the channel is known to have. So a delivery is one write for each of them, and
+    nothing is noted. Who is busy, and all of them where something is lost or ends,
+    stand for themselves again.
+    """
+
+    __slots__ = ("_kind", "_waiters", "_write", "members")
+
+    def __init__(
+        self, seen: Cursor, waiters: "Waiters", kind: Hashable, write: Write
+    ) -> None:
+        super().__init__(seen, gap=False)
+        self.members: Members = {}
+        self._waiters = waiters
+        self._kind = kind
+        self._write = write
+
+    def end(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Ending) or outcome.gap:
+            for follower in self._part():
+                follower.end(outcome)
+            return
+        given, self.seen = self.seen, outcome.messages[-1].id
+        # In the same step of the loop in which it was taken out.
+        self._waiters.gather(self._kind, self)
+        for reached, busy in self._write(self.members, outcome.messages):
+            for follower in busy:
+                self._waiters.discard(follower)
+                follower.fall_behind(given, self.seen)
+            given = reached
+
+    def move(self, newest: Cursor, *, lost: bool) -> None:
+        if lost:
+            for follower in self._part():
+                self._waiters.park(follower)
+                follower.move(newest, lost=lost)
+        else:
+            self.seen = newest
+
+    def _part(self) -> list[Follower]:
+        parted = list(self.members)
+        for follower in parted:
+            self._waiters.discard(follower)
+            follower.part(self.seen, self.seen)
+        self.members.clear()
+        return parted
 
 
 class Waiters:
     """The waiters parked on one channel, in the order of their coming."""
 
-    __slots__ = ("_parked",)
+    __slots__ = ("_audiences", "_parked")
 
     def __init__(self) -> None:
         self._parked: dict[Waiter, None] = {}
+        self._audiences: dict[Hashable, Audience] = {}
 
     def __len__(self) -> int:
-        return len(self._parked)
+        return len(self._parked) + sum(
+            len(audience.members) for audience in self._audiences.values()
+        )
 
     def __contains__(self, waiter: Waiter) -> bool:
-        return waiter in self._parked
+        return waiter in self._parked or any(
+            waiter in audience.members for audience in self._audiences.values()
+        )
 
     def __iter__(self) -> Iterator[Waiter]:
-        return iter(self._parked)
+        return iter([*self._audiences.values(), *self._parked])
 
     def park(self, waiter: Waiter) -> None:
         """Add a waiter that has read the history and found nothing."""
@@ -130,7 +212,31 @@ class Waiters:
 
     def discard(self, waiter: Waiter) -> None:
         """Remove a waiter; no-op when it is not parked."""
-        self._parked.pop(waiter, None)
+        if waiter in self._parked:
+            del self._parked[waiter]
+            return
+        for kind, audience in list(self._audiences.items()):
+            audience.members.pop(waiter, None)  # type: ignore[call-overload]
+            if not audience.members:
+                del self._audiences[kind]
+
+    def join(
+        self, follower: Follower, writer: Any, kind: Hashable, write: Write
+    ) -> None:
+        """Have a follower told with those of its kind, whose ``write`` is the same.
+
+        Its client was given the channel's newest message that is known here.
+        """
+        audience = self._audiences.get(kind)
+        if audience is None:
+            audience = Audience(follower.seen, self, kind, write)
+            self._audiences[kind] = audience
+        self.discard(follower)
+        audience.members[follower] = writer
+
+    def gather(self, kind: Hashable, audience: Audience) -> None:
+        """Park an audience again."""
+        self._audiences[kind] = audience
 
     def end_all(self, outcome: Outcome) -> None:
         """End every waiter alike."""
@@ -139,8 +245,9 @@ class Waiters:
 
     def take(self) -> list[Waiter]:
         """Remove and return all waiters: from now on nobody is held."""
-        taken = list(self._parked)
+        taken = list(self)
         self._parked.clear()
+        self._audiences.clear()
         return taken
 
 

@@ -19,6 +19,15 @@ from tests.readers import KEY, publish, serving
 ANCIENT = Cursor(1000, 0)
 
 
+class Told(Following):
+    """Tells its owner."""
+
+    on_news: Callable[[Outcome | None], None]
+
+    def hear(self, outcome: Outcome | None) -> None:
+        self.on_news(outcome)
+
+
 class Follower:
     """Takes what it is told while it is ``idle``, and looks when it was not."""
 
@@ -29,7 +38,8 @@ class Follower:
         self.heard: list[Message] = []
         self.gaps = 0
         self.idle = True
-        self.following = Following(running, KEY, cursor, on_news=self._hear, **options)
+        self.following = Told(running, KEY, cursor, **options)
+        self.following.on_news = self._hear
 
     def _hear(self, outcome: Outcome | None) -> None:
         self.told.append(outcome)

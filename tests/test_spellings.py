@@ -69,17 +69,19 @@ def test_an_event_stream_says_why_it_ends(status: int, name: str):
 
 
 @pytest.mark.parametrize("kind", [*STREAMS, *SOCKETS])
-def test_a_delivery_at_once_says_what_its_messages_say(kind: type[Spelling]):
-    """In one event, or it does not do it."""
+@pytest.mark.parametrize(("limit", "events"), [(0, 2), (1, 2), (2, 1)])
+def test_a_delivery_goes_in_pieces(kind: type[Spelling], limit: int, events: int):
+    """Of so many bytes or of one message; where each message is a frame, of one."""
     spelling = kind()
-    for messages in (TWO[:1], TWO):
-        event = spelling.at_once(HEAD, messages)
-        entries = [spelling.message(HEAD, each, gap=False) for each in messages]
-        if event is None:
-            assert kind in (Frames, NchanFrames)
-            assert len(messages) > 1
-        else:
-            assert [event] == list(spelling.events(entries))
+    pieces = list(spelling.pieces(HEAD, TWO, limit=limit))
+    entries = [spelling.message(HEAD, each, gap=False) for each in TWO]
+    if events == 1 and kind not in (Frames, NchanFrames):
+        assert pieces == [(*spelling.events(entries), TWO[1].id)]
+    else:
+        assert pieces == [
+            (*spelling.events([entry]), message.id)
+            for entry, message in zip(entries, TWO, strict=True)
+        ]
 
 
 @pytest.mark.parametrize("kind", [MultiplexStream, MultiplexFrames])

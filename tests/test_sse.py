@@ -77,7 +77,7 @@ def test_data_alone_is_an_event_without_an_id():
 
 def test_messages_stand_one_after_another():
     """A delivery of several is one piece of the stream."""
-    found = events(sse.messages_events([message(b"a"), message(b"b")]))
+    found = events(b"".join(map(sse.message_event, [message(b"a"), message(b"b")])))
     assert [event.data for event in found] == ["a", "b"]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from pushserver.conf import get_config
-from pushserver.endpoints import ClientGone
 from pushserver.feeds import Feed
 from pushserver.spellings import MultiplexFrames
 from pushserver.streams import Stream
@@ -46,7 +45,10 @@ class Wire:
 
 @contextmanager
 def streaming(
-    running: Subscriptions, *, location: dict[str, Any] | None = None
+    running: Subscriptions,
+    *,
+    location: dict[str, Any] | None = None,
+    waits: bool = True,
 ) -> Iterator[tuple[Wire, Stream, Feed, "asyncio.Task[None]"]]:
     """A stream of many channels, of which one is open, in a task of its own."""
     wire = Wire()
@@ -54,7 +56,7 @@ def streaming(
     terms = replace(get_config().locations[0], **(location or {}))
     with Feed(running, spelling, limit=terms.max_answer) as feed:
         feed.take(Wanted(HEAD, KEY, None, terms))
-        scope = {"asgi": {"spec_version": "2.4"}}
+        scope = {"asgi": {"spec_version": "2.4"} if waits else {}}
         writer = Writer(scope, wire.send, limit=terms.max_stream_bytes)
         stream = Stream(feed, spelling, writer, terms, many=True)
         task = asyncio.create_task(stream.run(wire.incoming.get))
@@ -196,13 +198,13 @@ async def test_goodbye_to_who_has_just_left():
     async with serving() as running:
         with streaming(running) as (wire, _, _, task):
             await until(wire, "0-0")
-            wire.error = ClientGone()
+            wire.error = OSError("gone")
             running.drain()
             await task
 
 
-async def test_a_burst_that_is_too_big_at_once_goes_by_the_worker():
-    """In pieces, each waited for."""
+async def test_a_burst_that_is_too_big_at_once_goes_in_pieces():
+    """Of the size of an answer, or of one message above that."""
     async with serving() as running:
         with streaming(running, location={"max_answer": 500}) as (wire, _, _, task):
             await until(wire, "0-0")
@@ -214,16 +216,14 @@ async def test_a_burst_that_is_too_big_at_once_goes_by_the_worker():
             await task
 
 
-async def test_where_nothing_waits_a_full_stream_ends():
+@pytest.mark.parametrize("limit", [1, 40])
+async def test_where_nothing_waits_a_full_stream_ends(limit: int):
     """Written at once, or by the worker."""
+    terms = {"max_stream_bytes": limit}
     async with serving() as running:
-        with streaming(running) as (wire, stream, _, task):
-            stream._writer._left = 40  # as under plain daphne
-            await until(wire, "0-0")
-            await publish("news")
-            await task
-            assert wire.sent[-1]["code"] == 4000
-        with streaming(running) as (wire, stream, _, task):
-            stream._writer._left = 1
+        with streaming(running, location=terms, waits=False) as (wire, _, _, task):
+            if limit > 1:
+                await until(wire, "0-0")
+                await publish("news")
             await task
             assert wire.sent[-1]["code"] == 4000
