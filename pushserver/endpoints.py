@@ -17,7 +17,7 @@ from pushserver.exceptions import (
     MessageTooBig,
     StoreUnavailable,
 )
-from pushserver.messages import START, Message
+from pushserver.messages import check_labels
 from pushserver.waiters import Ending, Outcome, Waiter
 
 __all__ = [
@@ -141,11 +141,10 @@ async def read_body(
     Raises MessageTooBig, by Content-Length before anything is read, and ClientGone
     when the body stops halfway.
     """
-    too_big = MessageTooBig(f"The body is too big; accepted: {limit} bytes.")
     # Twenty digits are enough to tell, and int() refuses thousands of them.
     length = headers.get(b"content-length", b"")[:20]
     if length.isdigit() and int(length) > limit:
-        raise too_big
+        raise _too_big(limit)
     body = bytearray()
     while True:
         event = await receive()
@@ -153,9 +152,13 @@ async def read_body(
             raise ClientGone
         body += event.get("body", b"")
         if len(body) > limit:
-            raise too_big
+            raise _too_big(limit)
         if not event.get("more_body", False):
             return bytes(body)
+
+
+def _too_big(limit: int) -> MessageTooBig:
+    return MessageTooBig(f"The body is too big; accepted: {limit} bytes.")
 
 
 def labels_of(headers: Mapping[bytes, bytes]) -> tuple[str | None, str | None]:
@@ -167,10 +170,7 @@ def labels_of(headers: Mapping[bytes, bytes]) -> tuple[str | None, str | None]:
     content_type = None if header is None else header.decode("latin-1")
     try:
         event = None if name is None else name.decode()
-        # The rules are the message's own.
-        Message(
-            id=START, previous=START, body=b"", content_type=content_type, event=event
-        )
+        check_labels(content_type, event)
     except ValueError as error:
         raise BadRequest(str(error)) from None
     return content_type, event

@@ -21,6 +21,7 @@ __all__ = [
     "START",
     "Cursor",
     "Message",
+    "check_labels",
     "read_cursor",
 ]
 
@@ -129,18 +130,7 @@ class Message:
 
     def __post_init__(self) -> None:
         # The only place that can stop a header injection for every transport.
-        if self.content_type is not None and not _CONTENT_TYPE.fullmatch(
-            self.content_type
-        ):
-            raise ValueError(
-                f"{self.content_type[:60]!r} is no content type; accepted: up to 255 "
-                "printable ASCII characters."
-            )
-        if self.event is not None and not _is_event_name(self.event):
-            raise ValueError(
-                f"{self.event[:60]!r} is no event name; accepted: 1 to 255 printable "
-                f"characters, not beginning with {OWN_EVENTS!r}."
-            )
+        check_labels(self.content_type, self.event)
 
     @property
     def is_json(self) -> bool:
@@ -163,6 +153,20 @@ class Message:
             return self.body.decode()
         except UnicodeDecodeError:
             return None
+
+
+def check_labels(content_type: str | None, event: str | None) -> None:
+    """Raise ValueError for a content type or an event name that no answer can carry."""
+    if content_type is not None and not _CONTENT_TYPE.fullmatch(content_type):
+        raise ValueError(
+            f"{content_type[:60]!r} is no content type; accepted: up to 255 "
+            "printable ASCII characters."
+        )
+    if event is not None and not _is_event_name(event):
+        raise ValueError(
+            f"{event[:60]!r} is no event name; accepted: 1 to 255 printable "
+            f"characters, not beginning with {OWN_EVENTS!r}."
+        )
 
 
 def _is_event_name(text: str) -> bool:
