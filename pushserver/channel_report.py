@@ -1,35 +1,51 @@
-"""Information about a channel as text, by what the client accepts. Pure.
+"""Information about a channel, and as text, by what the client accepts. Pure.
 
 The formats and names are those of Nchan, so that what reads one reads the other.
 """
 
 import json
-from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 from django.http import HttpRequest
 
-__all__ = ["render"]
+__all__ = ["ChannelInfo", "render"]
 
 _PLAIN = "text/plain"
 _JSON = ("application/json", "text/json")
 _XML = ("application/xml", "text/xml")
 
 
-def render(info: Mapping[str, object], accept: str) -> tuple[str, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelInfo:
+    """What is known of a channel, by the names that Nchan uses.
+
+    Messages kept, whole seconds since it was last requested (-1: not known to have
+    been), readers held, and the id of its last message (``0-0``: none).
+    """
+
+    messages: int
+    requested: int
+    subscribers: int
+    last_message_id: str
+
+
+def render(info: ChannelInfo, accept: str) -> tuple[str, str]:
     """Return content type and text: plain text unless JSON or XML is preferred."""
     preferred = _preferred(accept)
     if preferred in _JSON:
-        return preferred, json.dumps(info)
+        return preferred, json.dumps(asdict(info))
     if preferred in _XML:
-        elements = "".join(f"  <{name}>{info[name]}</{name}>\n" for name in info)
+        elements = "".join(
+            f"  <{name}>{value}</{name}>\n" for name, value in asdict(info).items()
+        )
         document = f"<channel>\n{elements}</channel>\n"
         return preferred, f'<?xml version="1.0" encoding="UTF-8"?>\n{document}'
     return f"{_PLAIN}; charset=utf-8", (
-        f"queued messages: {info['messages']}\n"
-        f"last requested: {info['requested']} sec. ago\n"
-        f"active subscribers: {info['subscribers']}\n"
-        f"last message id: {info['last_message_id']}\n"
+        f"queued messages: {info.messages}\n"
+        f"last requested: {info.requested} sec. ago\n"
+        f"active subscribers: {info.subscribers}\n"
+        f"last message id: {info.last_message_id}\n"
     )
 
 

@@ -10,7 +10,6 @@ import asyncio
 import random
 from collections.abc import Awaitable
 from contextlib import suppress
-from dataclasses import asdict
 from typing import ClassVar
 
 from channels.generic.http import AsyncHttpConsumer
@@ -27,7 +26,7 @@ from pushserver import (
     subscriptions,
 )
 from pushserver.accepting import cursor_of, transport_of
-from pushserver.channel_report import render
+from pushserver.channel_report import ChannelInfo, render
 from pushserver.conf import get_config
 from pushserver.endpoints import Headers, Receive, Reply, Scope, Send
 from pushserver.exceptions import StoreUnavailable
@@ -52,6 +51,7 @@ _DEADLINE_FROM = 0.8
 NOT_ACCEPTABLE = endpoints.line(
     406, "What your Accept asks for is not offered here ('transports')."
 )
+NO_STORE = (b"cache-control", b"no-store")
 _VARY = b"If-None-Match, If-Modified-Since, Accept"
 
 
@@ -114,7 +114,7 @@ class LocationConsumer(AsyncHttpConsumer):
         """Return an answer's headers with those that every answer has."""
         if any(name.lower() == b"cache-control" for name, _ in headers):
             return [*headers]
-        return [*headers, (b"cache-control", b"no-store")]
+        return [*headers, NO_STORE]
 
 
 class ReadingConsumer(LocationConsumer):
@@ -260,17 +260,18 @@ class PublisherConsumer(LocationConsumer):
                 return await self._post(key, body)
             case "PUT":
                 await publishing.create(key)
-                return await self._about(key, 200)
+                found = True
             case "DELETE":
                 found = await publishing.delete(key)
             case _:
                 found = await publishing.exists(key)
         if found:
-            return await self._about(key, 200)
+            return 200, *self._report(await publishing.info(key))
         return endpoints.line(404, "There is no such channel.")
 
-    async def _post(self, key: Key, body: bytes) -> Reply:
-        if not self.location.create_on_post and not await publishing.exists(key):
+    async def _post(self, key: Key, body: bytes) -> Reply | None:
+        location = self.location
+        if not location.create_on_post and not await publishing.exists(key):
             return endpoints.line(404, "There is no such channel.")
         content_type, event = endpoints.labels_of(self.headers)
         published = await publishing.publish(
@@ -278,21 +279,21 @@ class PublisherConsumer(LocationConsumer):
             body=body,
             content_type=content_type,
             event=event,
-            keep=self.location.store_messages,
-            max_body=self.location.max_body,
+            keep=location.store_messages,
+            max_body=location.max_body,
         )
-        status = 201 if published.held else 202
         try:
-            _, headers, about = await self._about(key, status)
+            headers, about = self._report(await publishing.info_with(key, published))
         except StoreUnavailable:
             # It is stored all the same: an error would have it sent again.
             headers, about = [], b""
-        etag = (b"etag", published.message.id.etag.encode())
-        held = (b"x-push-held", b"%d" % published.held)
-        return status, [*headers, etag, held], about
+        headers.append((b"etag", published.message.id.etag.encode()))
+        headers.append((b"x-push-held", b"%d" % published.held))
+        headers += [(b"content-length", b"%d" % len(about)), NO_STORE]
+        await self.base_send.answer(201 if published.held else 202, headers, about)
+        return None
 
-    async def _about(self, key: Key, status: int) -> Reply:
-        info = await publishing.info(key)
+    def _report(self, info: ChannelInfo) -> tuple[Headers, bytes]:
         accept = self.headers.get(b"accept", b"*/*").decode("latin-1")
-        content_type, text = render(asdict(info), accept)
-        return status, [(b"content-type", content_type.encode())], text.encode()
+        content_type, text = render(info, accept)
+        return [(b"content-type", content_type.encode())], text.encode()

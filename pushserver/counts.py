@@ -3,16 +3,18 @@
 import asyncio
 import time
 from collections.abc import Awaitable
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from pushserver.exceptions import StoreUnavailable
 from pushserver.hub import running_hubs
-from pushserver.messages import Message
 from pushserver.stores import get_store
 from pushserver.stores.base import SharedStore
 from pushserver.waiters import Key
 
 __all__ = ["counted", "held_elsewhere", "held_here"]
+
+T = TypeVar("T")
 
 # Processes report every 0.9 seconds, so that a count is no older than a second.
 _FRESH = 0.1  # seconds
@@ -20,7 +22,10 @@ _FRESH = 0.1  # seconds
 
 def held_here(key: Key) -> int:
     """Return how many readers the hubs of this process hold."""
-    return sum(hub.held(key) for hub in running_hubs())
+    held = 0
+    for hub in running_hubs():
+        held += hub.held(key)
+    return held
 
 
 async def held_elsewhere(key: Key) -> int:
@@ -31,14 +36,14 @@ async def held_elsewhere(key: Key) -> int:
     return 0
 
 
-async def counted(key: Key, append: Awaitable[Message]) -> tuple[Message, int]:
-    """Append, and return with the message how many readers other processes hold.
+async def counted(key: Key, append: Awaitable[T]) -> tuple[T, int]:
+    """Append, and return with what that returns how many readers others hold.
 
     Both take one round trip. Without other processes nothing comes between the end of
     the append and the caller.
     """
     store = get_store(key[0])
-    if not isinstance(store, SharedStore):
+    if store.local or not isinstance(store, SharedStore):  # that question costs 1 us
         return await append, 0
     recent = _recent.setdefault(store, _Recent())
     count = recent.known(key[1])

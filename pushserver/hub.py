@@ -10,6 +10,7 @@ next verification (`subscriptions`). What must hold:
 * The last reader leaves the group only after ``linger`` seconds, because a long
   poll leaves and comes back between two messages.
 * ``receive`` is cancelled only at shutdown: some layers lose messages then.
+* Wake-ups are of others: who publishes on this loop hands over the message (`live`).
 * Hub tasks start in an empty context: what the request of the first poll put into
   context variables is not theirs.
 """
@@ -24,7 +25,9 @@ from typing import Any
 
 from pushserver.conf import Config
 from pushserver.forks import forget_in_child
-from pushserver.waiters import Key, Membership
+from pushserver.stores.base import Appended
+from pushserver.turns import Turns
+from pushserver.waiters import Key, Membership, OnWakeup
 from pushserver.wakeups import Announcer
 
 __all__ = ["Hub", "HubStatistics", "Key", "Membership", "hub_of", "running_hubs"]
@@ -58,6 +61,7 @@ class Hub:
         self._closed = False
         self._members: dict[Key, Membership] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.turns = Turns(self.spawn)
         self._changes = asyncio.Semaphore(_CHANGES_AT_ONCE)
         self._inbox: asyncio.Task[str] = self.spawn(self._open_inbox())
         _hubs[self.loop] = self
@@ -66,7 +70,7 @@ class Hub:
 
     # Membership, for subscriptions.
 
-    def enter(self, key: Key, on_wakeup: Callable[[], None]) -> Membership:
+    def enter(self, key: Key, on_wakeup: OnWakeup) -> Membership:
         """Count the first reader of a channel; from now on wake-ups reach it.
 
         Further ones enter the membership, which lasts until ``maintain`` forgets it.
@@ -162,18 +166,13 @@ class Hub:
         except RuntimeError:  # the loop was closed since we found the hub
             logger.debug("A hub is gone with its loop")
 
-    def doubt(self, key: Key) -> None:
-        """Have the next reader of the channel ask the store. In the loop only.
+    def wake(self, key: Key, appended: Appended | None = None) -> None:
+        """Make the readers of the channel look. In the loop only.
 
-        For what was published from this loop: its wake-up is still under way.
+        What was published from this loop is ``appended``: they are given that.
         """
         if membership := self._members.get(key):
-            membership.doubted = True
-
-    def wake(self, key: Key) -> None:
-        """Make the readers of the channel look. In the loop only."""
-        if membership := self._members.get(key):
-            membership.on_wakeup()
+            membership.on_wakeup(appended)
 
     # Tasks.
 
@@ -230,8 +229,9 @@ class Hub:
                     self._announcer.failed(error)
                     await asyncio.sleep(_TRY_AGAIN)
             else:
-                # Whatever else came here must not end the inbox.
-                self.wake((message.get("store", ""), message.get("channel", "")))
+                # Our own are old news. And whatever else came here must not end us.
+                if message.get("from") != self._announcer.name:
+                    self.wake((message.get("store", ""), message.get("channel", "")))
 
     async def _join(self, membership: Membership) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from pushserver.exceptions import StoreUnavailable
 from pushserver.hub import Hub, Membership
 from pushserver.messages import START, Cursor, Message
-from pushserver.stores.base import Head, History, Position, Store
+from pushserver.stores.base import Appended, Head, History, Position, Store
 from pushserver.tails import Tail
 from pushserver.waiters import Delivery, Ending, Waiter
 
@@ -42,7 +42,8 @@ class LiveChannel:
         self._store = store
         self._channel_id = membership.key[1]
         self._refreshing: asyncio.Task[None] | None = None
-        self._again = False
+        self._again = False  # a read was asked for that has not begun
+        self._added: list[Appended] = []  # published from here, and not delivered yet
         self._reads: dict[Cursor, asyncio.Task[History]] = {}
 
     def trusted(self, resync: float) -> bool:
@@ -50,7 +51,8 @@ class LiveChannel:
         joined_at = self.membership.joined_at
         return (
             joined_at is not None
-            and not self.membership.doubted
+            and not self._again
+            and not self._added
             and joined_at <= self.verified_at
             and self._hub.loop.time() - self.verified_at <= resync
         )
@@ -114,7 +116,7 @@ class LiveChannel:
     async def _read_on(self) -> bool:
         """Read after the tail; return whether that was all."""
         started, reached = self._hub.loop.time(), self.tail.newest
-        self.membership.doubted = False
+        self._added.clear()  # the read will find it
         history = await self._store.read(
             self._channel_id, after=reached, limit=_READ_LIMIT
         )
@@ -157,6 +159,39 @@ class LiveChannel:
 
     # Waking.
 
+    def wake(self, appended: Appended | None) -> None:
+        """Have the readers told soon of what was appended, or of what a read finds.
+
+        Not from here: whoever publishes is not to wait for a fan-out, nor to have it in
+        its own task and context.
+        """
+        if appended is None or self.known is None:
+            self.refresh_soon()
+        else:
+            self._added.append(appended)
+            if len(self._added) == 1:
+                self._hub.turns.add(self._deliver_added)
+
+    def _deliver_added(self) -> None:
+        """Deliver as a read would that found just this; where it might not, read."""
+        added, self._added = self._added, []
+        reached = self.tail.newest
+        for message, head in added:
+            if (
+                head is None
+                or self._refreshing is not None
+                or message.previous != reached
+                or (head.deleted, head.since) != (self._deleted, self._since)
+            ):
+                self.refresh_soon()
+                return
+            reached = message.id
+        if added:
+            fresh = self.tail.extend([message for message, _ in added])
+            since = None if self.known else self._since
+            self.known = True
+            self._deliver(fresh, since=since)
+
     def compare(self, head: Head, *, started: float) -> bool:
         """Verify the tail against the store's head; say whether to join the group anew.
 
@@ -168,7 +203,7 @@ class LiveChannel:
         if head.deleted > self._deleted or (
             head.known and head.newest > self.tail.newest
         ):
-            missed = self._refreshing is None  # else one has come in time
+            missed = self._refreshing is None and not self._added  # else it has come
             self.refresh_soon()
             return missed
         if head.newest < self.tail.newest:

@@ -7,13 +7,14 @@ the right one.
 import asyncio
 from dataclasses import dataclass
 
+from pushserver.channel_report import ChannelInfo
 from pushserver.counts import counted, held_elsewhere, held_here
 from pushserver.exceptions import MessageTooBig
 from pushserver.hub import running_hubs
-from pushserver.messages import START, Cursor, Message
+from pushserver.messages import START, Cursor, Message, check_labels
 from pushserver.names import validate_channel_id
 from pushserver.stores import get_store
-from pushserver.stores.base import Head
+from pushserver.stores.base import Appended, Head
 from pushserver.waiters import Key
 from pushserver.wakeups import announcer_of
 
@@ -26,22 +27,9 @@ __all__ = [
     "delete",
     "exists",
     "info",
+    "info_with",
     "publish",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelInfo:
-    """What is known of a channel, by the names that Nchan uses.
-
-    Messages kept, whole seconds since it was last requested (-1: not known to have
-    been), readers held, and the id of its last message (``0-0``: none).
-    """
-
-    messages: int
-    requested: int
-    subscribers: int
-    last_message_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +45,16 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A message as it was stored, and how many readers were parked just then."""
+    """A message as it was stored, and how many readers were parked just then.
+
+    ``elsewhere`` are those of them that other processes hold. ``head`` is where the
+    channel stood with it, if the store told so.
+    """
 
     message: Message
     held: int
+    elsewhere: int = 0
+    head: Head | None = None
 
 
 async def publish(
@@ -87,16 +81,18 @@ async def publish(
         event=event,
         max_body=max_body,
     )
-    append = get_store(alias).append(
+    store = get_store(alias)
+    append = store.append_and_head(
         channel_id, body=body, content_type=content_type, event=event, keep=keep
     )
-    # Before and after: exact on one loop, where nothing comes between; and with a
-    # store afar the message may be delivered before its reply is here.
-    before = held_here(key)
-    message, elsewhere = await counted(key, append)
-    held = max(before, held_here(key)) + elsewhere
-    _wake(key, message.id)
-    return Published(message, held)
+    held = held_here(key)
+    appended, elsewhere = await counted(key, append)
+    if not store.local:
+        # Exact on one loop, where nothing comes between. With a store afar the
+        # message may be delivered before its reply is here, so: before and after.
+        held = max(held, held_here(key))
+    _wake(key, appended.message.id, appended)
+    return Published(appended.message, held + elsewhere, elsewhere, appended.head)
 
 
 def check(
@@ -109,8 +105,7 @@ def check(
 ) -> None:
     """Raise what ``publish`` would raise, before the message goes anywhere."""
     validate_channel_id(channel_id)
-    # Refuses a content type or an event name by itself.
-    Message(id=START, previous=START, body=body, content_type=content_type, event=event)
+    check_labels(content_type, event)
     if len(body) > max_body:
         raise MessageTooBig(
             f"The message for {channel_id!r} has {len(body)} bytes; accepted: "
@@ -155,13 +150,27 @@ async def info(key: Key) -> ChannelInfo:
     Raises InvalidChannelId, StoreUnavailable.
     """
     head, elsewhere = await _head_and_elsewhere(key)
+    return _info(key, head, held_here(key) + elsewhere, elsewhere)
+
+
+async def info_with(key: Key, published: Published) -> ChannelInfo:
+    """Return what is known of the channel with what was just published on it.
+
+    Raises StoreUnavailable where the store has to be asked, and does not answer.
+    """
+    if published.head is None:
+        return await info(key)
+    return _info(key, published.head, published.held, published.elsewhere)
+
+
+def _info(key: Key, head: Head, held: int, elsewhere: int) -> ChannelInfo:
     ago = [hub.requested_ago(key) for hub in running_hubs()]
     ago += [head.requested, 0.0 if elsewhere else None]
     requested = [seconds for seconds in ago if seconds is not None]
     return ChannelInfo(
         messages=head.messages,
         requested=int(min(requested, default=-1)),
-        subscribers=held_here(key) + elsewhere,
+        subscribers=held,
         last_message_id=str(head.newest if head.known else START),
     )
 
@@ -177,12 +186,12 @@ async def _head_of(key: Key) -> Head:
     return (await get_store(key[0]).heads([channel_id]))[channel_id]
 
 
-def _wake(key: Key, reached: Cursor) -> None:
-    """Announce through the layer of this loop, and tell the other hubs directly."""
+def _wake(key: Key, reached: Cursor, appended: Appended | None = None) -> None:
+    """Tell the hubs of this process directly, and others through this loop's layer."""
     loop = asyncio.get_running_loop()
     for hub in running_hubs():
         if hub.loop is loop:
-            hub.doubt(key)
+            hub.wake(key, appended)
         else:
             hub.tell(key)
     if (announcer := announcer_of(loop)) is not None:

@@ -74,7 +74,7 @@ class Subscriptions:
             message_timeout=config.message_timeout,
             transient_timeout=2 * self.config.resync,
         )
-        membership = self.hub.enter(key, lambda: self._live[key].refresh_soon())
+        membership = self.hub.enter(key, lambda news: self._live[key].wake(news))
         live = self._live[key] = LiveChannel(self.hub, store, membership, tail)
         return live
 

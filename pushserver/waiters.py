@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from pushserver.messages import Cursor, Message
 from pushserver.names import group_name
+from pushserver.stores.base import Appended
 
 __all__ = [
     "Audience",
@@ -17,6 +18,7 @@ __all__ = [
     "Key",
     "Members",
     "Membership",
+    "OnWakeup",
     "Outcome",
     "Reading",
     "Waiter",
@@ -46,6 +48,9 @@ class Delivery:
 
 
 Outcome = Delivery | Ending
+
+OnWakeup = Callable[[Appended | None], None]
+"""Called with what was published from this loop; None: somebody else did something."""
 
 
 class Waiter:
@@ -254,11 +259,10 @@ class Waiters:
 class Membership:
     """One channel that has, or just had, readers on this hub's loop."""
 
-    __slots__ = ("changing", "doubted", "group", "joined_at", "key", "leaving",
-                 "left_at", "on_wakeup", "readers", "requested_at",
-                 "waiters")  # fmt: skip
+    __slots__ = ("changing", "group", "joined_at", "key", "leaving", "left_at",
+                 "on_wakeup", "readers", "requested_at", "waiters")  # fmt: skip
 
-    def __init__(self, key: Key, on_wakeup: Callable[[], None]) -> None:
+    def __init__(self, key: Key, on_wakeup: OnWakeup) -> None:
         self.key = key
         self.group = group_name(*key)
         self.on_wakeup = on_wakeup
@@ -270,8 +274,6 @@ class Membership:
         # The join or leave under way: one at a time, or the layer might swap them.
         self.changing: asyncio.Task[None] | None = None
         self.leaving = False
-        # Something was published from this loop, and its wake-up is still under way.
-        self.doubted = False
 
     def enter(self, now: float) -> None:
         """Count a reader that comes now."""

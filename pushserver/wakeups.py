@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from typing import Any
+from uuid import uuid4
 
 from channels.layers import InMemoryChannelLayer, channel_layers
 from channels_redis.core import RedisChannelLayer
@@ -46,6 +47,7 @@ class Announcer:
     def __init__(self, config: Config) -> None:
         self.loop = asyncio.get_running_loop()
         self.layer = _make_layer(config.layer)
+        self.name = uuid4().hex  # in each wake-up: whoever published knows already
         self.outage = Outage("The channel layer")
         self.on_return: Callable[[], None] | None = None
         # Half of it: a poll that needs layer and store stays within redis_timeout.
@@ -58,6 +60,8 @@ class Announcer:
 
     def announce(self, key: Key, reached: Cursor) -> None:
         """Have every process told that the channel reaches that id. In the loop."""
+        if type(self.layer) is InMemoryChannelLayer:
+            return  # nobody else can hear it, and to hear it ourselves costs 50 us
         self._pending[key] = max(reached, self._pending.get(key, reached))
         if key not in self._pausing:
             self._start()
@@ -121,7 +125,7 @@ class Announcer:
     async def _send_one(self, key: Key, reached: Cursor) -> None:
         self._pausing[key] = self.loop.call_later(_PAUSE, self._go_on, key)
         wakeup = {"type": "pushserver.wakeup", "store": key[0],
-                  "channel": key[1], "id": str(reached)}  # fmt: skip
+                  "channel": key[1], "id": str(reached), "from": self.name}  # fmt: skip
         await self.call(self.layer.group_send(group_name(*key), wakeup))
 
     def _go_on(self, key: Key) -> None:
@@ -161,7 +165,7 @@ def announcer_of(loop: asyncio.AbstractEventLoop) -> Announcer | None:
 
 def _make_layer(alias: str) -> Any:
     if alias not in channel_layers:
-        return _OwnLayer(capacity=10_000)
+        return InMemoryChannelLayer()
     layer = channel_layers.make_backend(alias)
     if isinstance(layer, RedisChannelLayer):
         # redis-py gives up waiting for a reply just when the core layer's inbox has
@@ -172,15 +176,3 @@ def _make_layer(alias: str) -> Any:
         # It logs a traceback every second while Redis is down.
         logging.getLogger("channels_redis.pubsub").addFilter(_once_per_minute)
     return layer
-
-
-class _OwnLayer(InMemoryChannelLayer):
-    """The layer where none is configured: for this loop alone, with room for a burst.
-
-    The original looks for expired members of every group at every message, which
-    costs milliseconds with thousands of channels. Here the only member is the inbox,
-    which is always being read, and leaves each group itself.
-    """
-
-    def _clean_expired(self) -> None:
-        pass

@@ -8,8 +8,10 @@ from typing import Any
 from django.test import override_settings
 
 from pushserver import publishing, subscriptions
-from pushserver.hub import Key
+from pushserver.hub import Key, hub_of
 from pushserver.messages import Cursor, Message
+from pushserver.names import group_name
+from pushserver.stores import get_store
 from pushserver.subscriptions import Subscription, Subscriptions
 from pushserver.waiters import Delivery, Ending, Outcome, Waiter
 from tests.faults import wall_clock
@@ -53,6 +55,18 @@ async def publish(body: str = "x", *, key: Key = KEY, keep: bool = True) -> Mess
         key, body=body.encode(), keep=keep, max_body=1024
     )
     return published.message
+
+
+async def publish_elsewhere(
+    body: str = "x", *, key: Key = KEY, keep: bool = True
+) -> Message:
+    """Publish as another process does: at best the layer tells this one of it."""
+    message = await get_store(key[0]).append(key[1], body=body.encode(), keep=keep)
+    hub = hub_of(asyncio.get_running_loop())
+    assert hub is not None
+    wakeup = {"store": key[0], "channel": key[1], "id": str(message.id)}
+    await hub._layer.group_send(group_name(*key), {"type": "wakeup", **wakeup})
+    return message
 
 
 async def held(waiter: Waiter, timeout: float) -> Outcome:

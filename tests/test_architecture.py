@@ -32,7 +32,7 @@ RANKS = (
     {"cors", "stats", "stores", "tails", "tokens"},
     {
         *("contest", "counts", "following", "hub", "live", "publishing"),
-        *("subscriptions", "upkeep", "waiters", "wakeups"),
+        *("subscriptions", "turns", "upkeep", "waiters", "wakeups"),
     },
     {
         *(
@@ -85,6 +85,7 @@ SAME_RANK = {
     ("counts", "hub"),
     ("following", "subscriptions"),
     ("following", "waiters"),
+    ("hub", "turns"),
     ("hub", "waiters"),
     ("hub", "wakeups"),
     ("live", "hub"),

@@ -1,18 +1,16 @@
 """What a publisher is told about a channel, in the form that it accepts."""
 
 import json
+from dataclasses import asdict
 from xml.etree import ElementTree
 
 import pytest
 
-from pushserver.channel_report import render
+from pushserver.channel_report import ChannelInfo, render
 
-INFO = {
-    "messages": 3,
-    "requested": -1,
-    "subscribers": 17,
-    "last_message_id": "1767225600123-0",
-}
+INFO = ChannelInfo(
+    messages=3, requested=-1, subscribers=17, last_message_id="1767225600123-0"
+)
 PLAIN = "text/plain; charset=utf-8"
 
 
@@ -69,7 +67,7 @@ def test_what_cannot_be_read_is_no_preference(accept: str) -> None:
 
 def test_json() -> None:
     """The information as it is."""
-    assert json.loads(render(INFO, "application/json")[1]) == INFO
+    assert json.loads(render(INFO, "application/json")[1]) == asdict(INFO)
 
 
 def test_xml() -> None:
@@ -78,7 +76,7 @@ def test_xml() -> None:
     assert text.startswith('<?xml version="1.0" encoding="UTF-8"?>\n<channel>')
     root = ElementTree.fromstring(text)
     assert {child.tag: child.text for child in root} == {
-        name: str(value) for name, value in INFO.items()
+        name: str(value) for name, value in asdict(INFO).items()
     }
 
 

@@ -14,7 +14,7 @@ from pushserver.stores import get_store
 from pushserver.subscriptions import Subscriptions
 from pushserver.waiters import Delivery, Ending, Outcome
 from tests.faults import RemoteStore
-from tests.readers import KEY, publish, serving
+from tests.readers import KEY, publish, publish_elsewhere, serving
 
 ANCIENT = Cursor(1000, 0)
 
@@ -153,7 +153,7 @@ async def test_a_loss_without_a_message_makes_it_look():
         following = follower.following
         with following:
             await follower.look()
-            last = await publish("b")
+            last = await publish_elsewhere("b")
             await told(follower)
             assert follower.told == [None]
             await follower.look()

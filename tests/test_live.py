@@ -11,6 +11,7 @@ from pushserver.exceptions import StoreUnavailable
 from pushserver.hub import Hub
 from pushserver.live import LiveChannel
 from pushserver.messages import START, Cursor, Message
+from pushserver.stores.base import Appended
 from pushserver.tails import Tail
 from pushserver.waiters import Delivery, Ending, Waiter
 from tests.faults import RemoteStore, wall_clock
@@ -27,7 +28,7 @@ async def channel(
     ``options`` are the store's.
     """
     hub = Hub(get_config())
-    membership = hub.enter(KEY, lambda: live.refresh_soon())
+    membership = hub.enter(KEY, lambda news: live.wake(news))
     tail = Tail(START, max_messages=100, message_timeout=3600, transient_timeout=10)
     live = LiveChannel(hub, RemoteStore(**options), membership, tail)
     try:
@@ -179,6 +180,89 @@ async def test_a_refresh_reads_on_until_that_was_all():
         assert store_of(live).reads - reads == 3
         assert live.tail.newest == sent[-1].id
         assert waiter.outcome == Delivery(sent[:100])
+
+
+async def publish(live: LiveChannel, **message: Any) -> Message:
+    """Append from this loop, as `publishing` does."""
+    appended = await store_of(live).append_and_head(KEY[1], body=b"x", **message)
+    live._hub.wake(KEY, appended)
+    return appended.message
+
+
+async def test_what_is_published_here_needs_no_read():
+    """The first message of a channel, and those of one turn together; in order."""
+    async with channel() as live:
+        store, held = store_of(live), park(live)
+        reads = store.reads
+        first = await publish(live)
+        assert not live.trusted(RESYNC)  # until it is delivered
+        await asyncio.sleep(0)
+        assert held.outcome == Delivery([first])
+        assert (live.known, live.trusted(RESYNC)) == (True, True)
+        held = park(live)
+        store.latency = 0
+        sent = [await store.append_and_head(KEY[1], body=b"x") for _ in range(3)]
+        for appended in sent:
+            live._hub.wake(KEY, appended)
+        assert not await verify(live)  # it finds them, and none was missed
+        await asyncio.sleep(0.001)
+        assert held.outcome == Delivery([message for message, _ in sent])
+        assert store.reads - reads <= 1  # that of the verification
+
+
+@pytest.mark.parametrize("why", ["a hole", "a deletion", "a read", "no head", "loss"])
+async def test_what_may_not_be_all_is_read(why):
+    """Others publish and delete as well, and a read under way may know more."""
+    async with channel() as live:
+        store = store_of(live)
+        await append(live, 1)
+        await live.refresh()
+        held, reads = park(live), store.reads
+        expected: list[Message] = []
+        if why == "a hole":
+            expected = await append(live, 1)
+        elif why == "a deletion":
+            await store.delete(KEY[1])
+        elif why == "a read":
+            live.refresh_soon()
+            store.latency = 0
+        elif why == "loss":
+            store.lose_everything()
+        if why == "no head":
+            expected = await append(live, 1)
+            live._hub.wake(KEY, Appended(expected[0], None))
+        else:
+            expected.append(await publish(live))
+        await asyncio.sleep(0.5)
+        assert store.reads > reads
+        if why == "a deletion":
+            assert held.outcome is Ending.DELETED
+        else:
+            assert held.outcome == Delivery(expected, gap=why == "loss")
+        assert in_tail(live, expected[-1].previous) == expected[-1:]
+
+
+async def test_what_a_read_has_delivered_is_not_delivered_again():
+    """It began after the message was there, and before its turn had come."""
+    async with channel() as live:
+        held = park(live)
+        appended = await store_of(live).append_and_head(KEY[1], body=b"x")
+        live.refresh_soon()
+        live.wake(appended)
+        await live.refresh()
+        assert held.outcome == Delivery([appended.message])
+        later = park(live)
+        await asyncio.sleep(0.1)
+        assert later.outcome is None
+
+
+async def test_what_is_published_before_the_first_read_is_left_to_it():
+    """Nobody can be told of it before."""
+    async with channel(founded=False) as live:
+        message = await publish(live)
+        assert (await live.read(START)).messages == (message,)
+        await asyncio.sleep(0.1)
+        assert live.trusted(RESYNC)
 
 
 async def test_a_waiter_ahead_of_the_tail_gets_the_rest():

@@ -8,7 +8,7 @@ import tracemalloc
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -24,7 +24,15 @@ from pushserver.stores.memory import MemoryStore, StoreStatistics
 from pushserver.subscriptions import Subscription, Subscriptions
 from pushserver.waiters import Ending
 from tests.faults import RemoteStore, ScriptedLayer, wall_clock
-from tests.readers import KEY, POLL_TIMEOUT, RESYNC, Reader, publish, serving
+from tests.readers import (
+    KEY,
+    POLL_TIMEOUT,
+    RESYNC,
+    Reader,
+    publish,
+    publish_elsewhere,
+    serving,
+)
 
 LAYERS = (
     None,
@@ -45,6 +53,12 @@ async def running(request) -> AsyncIterator[Subscriptions]:
         yield running
 
 
+@pytest.fixture(params=[publish, publish_elsewhere], ids=lambda send: send.__name__)
+def send(request) -> Any:
+    """Publish from this process, or as another one does."""
+    return request.param
+
+
 def remote() -> RemoteStore:
     return cast(RemoteStore, get_store())
 
@@ -56,41 +70,41 @@ def bodies(messages: list[Message]) -> list[str]:
 # Whatever the layer does with the wake-ups.
 
 
-async def test_a_held_reader_gets_what_is_published(running):
+async def test_a_held_reader_gets_what_is_published(running, send):
     """Within resync at the latest."""
     reader = Reader(running)
     for number in range(5):
         async with reader.holding() as poll:
-            message = await publish(f"{number}")
+            message = await send(f"{number}")
             async with asyncio.timeout(PATIENCE):
                 assert await poll == message
     assert reader.gaps == 0
 
 
-async def test_every_held_reader_gets_it(running):
+async def test_every_held_reader_gets_it(running, send):
     """One message, a hundred readers, one order."""
     readers = [Reader(running) for _ in range(100)]
     async with AsyncExitStack() as stack:
         polls = [await stack.enter_async_context(r.holding()) for r in readers]
-        message = await publish()
+        message = await send()
         async with asyncio.timeout(PATIENCE):
             assert await asyncio.gather(*polls) == [message] * len(readers)
 
 
-async def test_what_is_published_between_polls_comes_next(running):
+async def test_what_is_published_between_polls_comes_next(running, send):
     """A reader that is away misses nothing, and is not told that it did."""
     reader = Reader(running)
     assert await reader.poll(timeout=1) is Ending.DEADLINE
-    sent = [await publish(f"{number}") for number in range(20)]
+    sent = [await send(f"{number}") for number in range(20)]
     assert await reader.hear(20, PATIENCE) == sent
     await asyncio.sleep(100)
     assert await reader.poll(timeout=1) is Ending.DEADLINE
-    sent = [await publish(f"{number}") for number in range(20)]
+    sent = [await send(f"{number}") for number in range(20)]
     assert await reader.hear(20, PATIENCE) == sent
     assert reader.gaps == 0
 
 
-async def test_bursts_of_fifty_publishers_arrive_in_order_and_once(running):
+async def test_bursts_of_fifty_publishers_arrive_in_order_and_once(running, send):
     """A thousand messages, some between polls and some while readers are held."""
     readers = [Reader(running) for _ in range(5)]
     hearing = [asyncio.create_task(reader.hear(1000, 120)) for reader in readers]
@@ -98,7 +112,7 @@ async def test_bursts_of_fifty_publishers_arrive_in_order_and_once(running):
     async def burst(publisher: int) -> list[Message]:
         sent = []
         for number in range(20):
-            sent.append(await publish(f"{publisher}/{number}"))
+            sent.append(await send(f"{publisher}/{number}"))
             if number % 5 == 4:
                 await asyncio.sleep(random.uniform(0, 2))
         return sent
@@ -111,7 +125,7 @@ async def test_bursts_of_fifty_publishers_arrive_in_order_and_once(running):
     assert sum(reader.gaps for reader in readers) == 0
 
 
-async def test_readers_that_come_and_go_lose_nothing(running):
+async def test_readers_that_come_and_go_lose_nothing(running, send):
     """Over idle times, abandoned polls and lingering memberships."""
     chance = random.Random(1)
     readers = [Reader(running) for _ in range(4)]
@@ -130,7 +144,7 @@ async def test_readers_that_come_and_go_lose_nothing(running):
 
     async def write() -> None:
         for number in range(60):
-            sent.append(await publish(f"{number}"))
+            sent.append(await send(f"{number}"))
             await asyncio.sleep(chance.choice([0, 0, 0.01, 1, 7, 40]))
 
     async with asyncio.timeout(3000):
@@ -140,9 +154,9 @@ async def test_readers_that_come_and_go_lose_nothing(running):
         assert reader.gaps == 0
 
 
-async def test_a_deletion_ends_every_held_reader(running):
+async def test_a_deletion_ends_every_held_reader(running, send):
     """Even where nobody is woken; afterwards the channel is an empty one."""
-    first = await publish()
+    first = await send()
     reader = Reader(running, first.id)
     async with reader.holding() as poll:
         assert await publishing.delete(KEY)
@@ -150,7 +164,7 @@ async def test_a_deletion_ends_every_held_reader(running):
             assert await poll is Ending.DELETED
     assert await reader.poll(timeout=1) is Ending.DEADLINE
     assert await Reader(running).poll(timeout=1) is Ending.DEADLINE
-    [second] = await asyncio.gather(publish("second"))
+    [second] = await asyncio.gather(send("second"))
     assert await reader.hear(1, PATIENCE) == [second]
     assert reader.gaps == 0
     await asyncio.sleep(60)
@@ -160,9 +174,9 @@ async def test_a_deletion_ends_every_held_reader(running):
             assert await poll is Ending.DELETED
 
 
-async def test_a_deletion_after_the_last_poll_does_not_end_the_next(running):
+async def test_a_deletion_after_the_last_poll_does_not_end_the_next(running, send):
     """Whoever comes when the channel has been deleted is held, not sent away."""
-    [old] = [await publish()]
+    [old] = [await send()]
     reader = Reader(running, old.id)
     assert await reader.poll(timeout=1) is Ending.DEADLINE
     await publishing.delete(KEY)
@@ -171,25 +185,25 @@ async def test_a_deletion_after_the_last_poll_does_not_end_the_next(running):
     assert await Reader(running, old.previous).poll() is Ending.DEADLINE
 
 
-async def test_channels_do_not_mix(running):
+async def test_channels_do_not_mix(running, send):
     """Each reader hears its own channel, one of another store among them."""
     keys = [("default", "a"), ("default", "A"), ("default", "b")]
     readers = [Reader(running, key=key) for key in keys]
-    sent = [await publish(key[1], key=key) for key in keys]
+    sent = [await send(key[1], key=key) for key in keys]
     for reader, message in zip(readers, sent, strict=True):
         assert await reader.hear(1, PATIENCE) == [message]
         assert await reader.poll(timeout=10) is Ending.DEADLINE
 
 
-async def test_waived_messages_reach_whoever_keeps_coming_back(running):
+async def test_waived_messages_reach_whoever_keeps_coming_back(running, send):
     """Those that are held, and those between two polls; nobody else."""
     reader = Reader(running)
     assert await reader.poll(timeout=1) is Ending.DEADLINE
     async with reader.holding() as poll:
-        waived = await publish("1", keep=False)
+        waived = await send("1", keep=False)
         async with asyncio.timeout(PATIENCE):
             assert await poll == waived
-    between = [await publish(body, keep=False) for body in "23"]
+    between = [await send(body, keep=False) for body in "23"]
     assert await Reader(running).poll(timeout=1) is Ending.DEADLINE
     assert await reader.hear(2, PATIENCE) == between
     assert reader.gaps == 0
@@ -201,12 +215,13 @@ async def test_waived_messages_reach_whoever_keeps_coming_back(running):
 
 async def test_a_waived_first_message_reaches_who_comes_back_to_an_empty_channel(
     running,
+    send,
 ):
     """0-0 is the position just before it; no cursor at all is none."""
     reader = Reader(running)
     assert await reader.poll(timeout=1) is Ending.DEADLINE
     assert reader.cursor == START
-    sent = [await publish(body, keep=False) for body in "12"]
+    sent = [await send(body, keep=False) for body in "12"]
     assert await reader.hear(2, PATIENCE) == sent
     assert await Reader(running).poll(timeout=1) is Ending.DEADLINE
 
@@ -276,8 +291,9 @@ async def test_a_held_reader_costs_memory_and_nothing_else():
             assert ScriptedLayer.calls == {}
 
 
-async def test_a_message_costs_one_read_however_many_wait():
-    """And the polls that follow on it cost none."""
+@pytest.mark.parametrize(("send", "cost"), [(publish, 0), (publish_elsewhere, 1)])
+async def test_a_message_costs_one_read_however_many_wait(send, cost):
+    """None where it was published here; and the polls that follow on it cost none."""
     async with serving(store="RemoteStore") as running:
         readers = [Reader(running) for _ in range(50)]
         await publish("first")
@@ -286,11 +302,11 @@ async def test_a_message_costs_one_read_however_many_wait():
         polls = [asyncio.create_task(reader.poll()) for reader in readers]
         await asyncio.sleep(0.1)
         reads = remote().reads
-        await publish("second")
+        await send("second")
         assert len({await poll for poll in polls}) == 1
         late = Reader(running, readers[0].heard[0].id)
         assert bodies(await late.hear(1, SOON)) == ["second"]
-        assert remote().reads == reads + 1
+        assert remote().reads == reads + cost
 
 
 async def test_readers_of_one_cursor_share_a_read():
@@ -729,7 +745,7 @@ async def test_a_loss_that_nobody_could_deliver_is_told_once():
         [first] = await kept(1)
         reader = Reader(running, first.id)
         async with reader.holding() as poll:
-            lost = await publish(keep=False)
+            lost = await publish_elsewhere(keep=False)
             remote().go_down()
             await asyncio.sleep(2.5 * RESYNC)
             remote().error = None
@@ -811,7 +827,7 @@ async def test_a_store_that_is_down_is_said_once_and_healed(caplog):
     async with serving("tests.faults.DroppingLayer", store="RemoteStore") as running:
         reader = Reader(running)
         async with reader.holding(timeout=100) as poll:
-            message = await publish()
+            message = await publish_elsewhere()
             remote().go_down()
             with pytest.raises(StoreUnavailable):
                 await Reader(running, Cursor(1, 1)).poll()

@@ -66,6 +66,15 @@ async def test_without_a_layer_in_the_settings_there_is_one_of_our_own() -> None
     assert announcer_of(asyncio.get_running_loop()) is None
 
 
+async def test_a_layer_that_is_ours_alone_is_not_asked() -> None:
+    """Nobody else could hear it."""
+    announcer = Announcer(get_config())
+    await announcer.layer.group_add(group_name(*NEWS), "inbox")
+    announcer.announce(NEWS, Cursor(1, 0))
+    await announcer.close()
+    assert not announcer.layer.channels
+
+
 @pytest.mark.usefixtures("recording")
 async def test_the_first_goes_out_at_once_and_a_burst_becomes_one() -> None:
     """Of what follows within milliseconds the highest id is sent, and soon."""

@@ -36,7 +36,15 @@ from typing import ClassVar, NamedTuple
 
 from pushserver.messages import START, Cursor, Message
 
-__all__ = ["Head", "History", "Position", "SharedStore", "Store", "reachable"]
+__all__ = [
+    "Appended",
+    "Head",
+    "History",
+    "Position",
+    "SharedStore",
+    "Store",
+    "reachable",
+]
 
 
 class Position(NamedTuple):
@@ -87,6 +95,13 @@ class History:
     complete: bool
 
 
+class Appended(NamedTuple):
+    """A message as it was stored, and where its channel stood with it, or later."""
+
+    message: Message
+    head: Head | None
+
+
 class Store(ABC):
     """Keeps the messages of channels; the module's page is the contract."""
 
@@ -104,6 +119,25 @@ class Store(ABC):
         keep: bool = True,
     ) -> Message:
         """Add a message to the channel, creating it, and return it with its id."""
+
+    async def append_and_head(
+        self,
+        channel_id: str,
+        *,
+        body: bytes,
+        content_type: str | None = None,
+        event: str | None = None,
+        keep: bool = True,
+    ) -> Appended:
+        """Append, and say where the channel stands then, if that costs nothing more.
+
+        Whoever wants a head that was not told asks for it. With one, readers of this
+        process are given the message without a read.
+        """
+        message = await self.append(
+            channel_id, body=body, content_type=content_type, event=event, keep=keep
+        )
+        return Appended(message, None)
 
     @abstractmethod
     async def read(

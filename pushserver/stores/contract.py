@@ -47,6 +47,20 @@ class StoreContract(RetentionContract):
         assert not (await self.head(store, "a")).exists
 
     @in_a_loop
+    async def test_the_head_that_comes_with_a_message(self) -> None:
+        """Where it is told it is the one that is there, with the message in it."""
+        store = self.store()
+        await store.delete("a")
+        for keep in (True, False):
+            message, head = await store.append_and_head(
+                "a", body=b"x", content_type="a/b", event="vote", keep=keep
+            )
+            assert (message.body, message.content_type) == (b"x", "a/b")
+            assert (message.event, message.kept) == ("vote", keep)
+            assert await self.messages(store, "a", message.previous) == [message]
+            assert head in (None, await self.head(store, "a"))
+
+    @in_a_loop
     async def test_each_message_names_the_one_before_it(self) -> None:
         """Ids increase, and a chain of previous ids links all messages."""
         store = self.store()

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import ClassVar
 
 from pushserver.messages import START, Cursor, Message
-from pushserver.stores.base import Head, History, Store, reachable
+from pushserver.stores.base import Appended, Head, History, Store, reachable
 
 __all__ = ["MemoryStore", "StoreStatistics"]
 
@@ -111,6 +111,22 @@ class MemoryStore(Store):
             self._aging[channel_id] = None
             self._trim(channel, now)
             return message
+
+    async def append_and_head(
+        self,
+        channel_id: str,
+        *,
+        body: bytes,
+        content_type: str | None = None,
+        event: str | None = None,
+        keep: bool = True,
+    ) -> Appended:
+        message = await self.append(
+            channel_id, body=body, content_type=content_type, event=event, keep=keep
+        )
+        with self._lock:
+            head = self._head(self._channels.get(channel_id))
+        return Appended(message, head)
 
     async def read(
         self, channel_id: str, *, after: Cursor, limit: int | None = None
