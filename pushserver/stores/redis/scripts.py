@@ -138,13 +138,12 @@ end
 # Every script that takes limits: ARGV: min, max, timeout ms, waived timeout ms, ...
 
 # ARGV: limits, forget ms, then the fields of the entry; of waived storage, the last
-# one is k. Returns the id and the id before it.
+# one is k. Returns the id, the id before it, the head with it, and now.
 APPEND = Script(
     _COMMON
     + """
 local stream, meta_key, floor_key, waived = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local min, max, timeout, forget = tonumber(ARGV[1]), tonumber(ARGV[2]),
-                                  tonumber(ARGV[3]), ARGV[5]
+local max, forget = tonumber(ARGV[2]), ARGV[5]
 local now = now_ms()
 drop_waived(stream, waived, now, tonumber(ARGV[4]))
 local meta = redis.call('HMGET', meta_key, 'last', 'deleted')
@@ -159,10 +158,10 @@ if ARGV[#ARGV - 1] == 'k' then
     if max > 0 then redis.call('LTRIM', waived, -max, -1) end
     redis.call('PEXPIRE', waived, forget)
 end
-trim(stream, now, min, max, timeout)
+local found = head(1, now)
 redis.call('PEXPIRE', stream, forget)
 redis.call('PEXPIRE', meta_key, forget)
-return {id, previous}
+return {id, previous, found, string.format('%.0f', now)}
 """
 )
 

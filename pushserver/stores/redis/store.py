@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, ClassVar
@@ -10,7 +11,14 @@ from uuid import uuid4
 
 from pushserver.forks import forget_in_child
 from pushserver.messages import START, Cursor, Message
-from pushserver.stores.base import Head, History, Position, SharedStore, reachable
+from pushserver.stores.base import (
+    Appended,
+    Head,
+    History,
+    Position,
+    SharedStore,
+    reachable,
+)
 from pushserver.stores.redis import scripts
 from pushserver.stores.redis.cluster import ClusterConnection
 from pushserver.stores.redis.connection import Connection
@@ -77,22 +85,30 @@ class RedisStore(SharedStore):
         event: str | None = None,
         keep: bool = True,
     ) -> Message:
+        appended = await self.append_and_head(
+            channel_id, body=body, content_type=content_type, event=event, keep=keep
+        )
+        return appended.message
+
+    async def append_and_head(
+        self,
+        channel_id: str,
+        *,
+        body: bytes,
+        content_type: str | None = None,
+        event: str | None = None,
+        keep: bool = True,
+    ) -> Appended:
         # Validated before it is stored: the id is not known yet.
         draft = Message(
             id=START, previous=START, body=body, content_type=content_type,
             event=event, kept=keep,
         )  # fmt: skip
-        reply = await self._call(
+        given, previous, head, now = await self._call(
             scripts.APPEND, channel_id, *self._limits, self._forget_ms, *_pack(draft)
         )
-        return Message(
-            id=_cursor(reply[0]),
-            previous=_cursor(reply[1]),
-            body=body,
-            content_type=content_type,
-            event=event,
-            kept=keep,
-        )
+        message = replace(draft, id=_cursor(given), previous=_cursor(previous))
+        return Appended(message, _head(head, float(now)))
 
     async def read(
         self, channel_id: str, *, after: Cursor, limit: int | None = None

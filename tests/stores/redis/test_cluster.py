@@ -148,7 +148,7 @@ async def test_a_replica_takes_over():
     """After a master has died its channels go on, with all that they had."""
     with cluster() as nodes, ClusterNode() as replica:
         replica.replicate(*nodes)
-        store = connect(nodes[0], nodes[1], redis_timeout=1)
+        store = connect(nodes[0], nodes[1], redis_timeout=1, max_messages=10_000)
         before = await append_everywhere(store)
         assert not [result for result in before if isinstance(result, Exception)]
         assert nodes[0].command("WAIT", 1, 5000) == 1

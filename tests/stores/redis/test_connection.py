@@ -535,7 +535,7 @@ async def test_a_server_that_loads_its_data(own_server: RedisServer):
     async with Proxy(own_server.port) as proxy:
         store = connect(proxy)
         await store.append("a", body=b"1")
-        proxy.answer = lambda data: loading * data.count(b"*2\r\n")
+        proxy.answer = lambda data: loading * data.count(b"*4\r\n")
         results = await asyncio.gather(
             *(store.append("a", body=b"2") for _ in range(3)), return_exceptions=True
         )
