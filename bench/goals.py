@@ -207,6 +207,20 @@ def with_redis(results: Results) -> Iterator[Goal]:
             what=f"send_update from a plain process / group_send ({entry['layer']})",
             bound=5, stretch="10", least=True, by="clock", clock=entry["ratio"][0],
         )  # fmt: skip
+    for layer, bound, stretch in (("pubsub", 2, "1"), ("core", 6, "5")):
+        each = {
+            line["processes"]: line["each"]
+            for line in results.scale.get("commands", [])
+            if line["layer"] == layer
+        }
+        yield Goal(
+            what=f"Redis ({layer}): commands per message and process with readers",
+            bound=bound,
+            stretch=stretch,
+            by="commands",
+            clock=each[2] - each[1] if each else None,
+            note="commands",
+        )
     lines = {line["processes"]: line for line in results.scale.get("processes", [])}
     yield Goal(
         what="two processes over Redis / one", bound=1.1,

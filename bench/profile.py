@@ -29,6 +29,7 @@ __all__ = ["group_of", "measured", "origin_of"]
 
 APPLICATIONS = ("ceiling", "ours")
 DELIVERIES = 40_000
+MOST = 60  # messages: after each it waits until the server is idle
 SHOWN = 0.4  # us: what takes less is not named
 # What the processor runs, by library and symbol: the first that fits.
 GROUPS = (
@@ -116,7 +117,7 @@ def measured(
     server: str, transport: str, readers: int, deliveries: int = DELIVERIES
 ) -> str:
     """Both views, as a page."""
-    messages = max(2, deliveries // readers)
+    messages = min(max(2, deliveries // readers), MOST)
     views: list[list[tuple[float, Shares]]] = []
     for view, sampled in ((native, False), (python, True)):
         views.append([])

@@ -8,14 +8,16 @@ socket for a reader. Takes about seven minutes.
 
 import contextlib
 import json
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import Iterable, Iterator, Sequence
 
-from bench.__main__ import PUBSUB, RESULTS, RUNS, entry, machine
+from bench.__main__ import CORE, PUBSUB, RESULTS, RUNS, entry, machine
 from bench.client import Load, Result, Target, allow_many_connections, cpu_ns, warm
 from bench.servers import Candidate, running
 from tests.redis_server import RedisServer
 
 READERS = (100, 1000, 5000, 10_000)
+COUNTED = 6.0  # seconds
 CHANNELS = (1, 10, 100, 1000, 10_000)
 
 Line = dict[str, object]
@@ -27,6 +29,7 @@ def main() -> None:
     found = {
         "machine": machine(),
         "processes": processes(),
+        "commands": commands(),
         "channels": by_channels([n for n in CHANNELS if n < most]),
         "readers": [
             line
@@ -90,6 +93,14 @@ def by_channels(numbers: Iterable[int]) -> list[Line]:
     ]
 
 
+def together(targets: Sequence[Target]) -> Target:
+    """Several processes as one server: readers go to all of them."""
+    return Target(
+        ports=tuple(port for target in targets for port in target.ports),
+        pids=tuple(pid for target in targets for pid in target.pids),
+    )
+
+
 def processes() -> list[Line]:
     """A thousand readers over Redis, in one process and in two."""
     found: dict[int, list[Result]] = {1: [], 2: []}
@@ -98,12 +109,8 @@ def processes() -> list[Line]:
             application="ours", server="uvicorn", layer=PUBSUB, redis=redis.url
         )
         targets = [stack.enter_context(running(candidate)) for _ in range(2)]
-        both = Target(
-            ports=targets[0].ports + targets[1].ports,
-            pids=targets[0].pids + targets[1].pids,
-        )
         for _ in range(RUNS):
-            for number, target in ((1, targets[0]), (2, both)):
+            for number, target in ((1, targets[0]), (2, together(targets))):
                 with Load(target) as load:
                     result = load.burst(readers=1000, messages=4)
                 # Of many messages at full speed, as Redis has other work, too.
@@ -118,6 +125,51 @@ def processes() -> list[Line]:
         {**entry(candidate, results), "processes": number}
         for number, results in found.items()
     ]
+
+
+def commands() -> list[Line]:
+    """What each message costs Redis, in commands, with a thousand polls a second.
+
+    Without those that a process sends each second whatever happens.
+    """
+    found: list[Line] = []
+    for layer in (PUBSUB, CORE):
+        with RedisServer() as redis, contextlib.ExitStack() as stack:
+            candidate = Candidate(
+                application="ours", server="uvicorn", layer=layer, redis=redis.url
+            )
+            targets = [stack.enter_context(running(candidate)) for _ in range(2)]
+            for number, target in ((1, targets[0]), (2, together(targets))):
+                with Load(target) as load:
+                    load.hold(1, 100)
+                    with watched(redis) as unasked:
+                        load.run(COUNTED)
+                    with watched(redis) as seen:
+                        result = load.paced(
+                            readers=100, channels=1, per_second=1000, seconds=COUNTED
+                        )
+                each = (len(seen) - len(unasked)) / result.messages
+                found.append(
+                    {"layer": layer.split(".")[-2], "processes": number, "each": each}
+                )
+                print(f"  {layer}, {number} processes: {each:.2f} commands", flush=True)
+    return found
+
+
+@contextlib.contextmanager
+def watched(redis: RedisServer) -> Iterator[list[bytes]]:
+    """Give the commands that clients send meanwhile; without those of scripts."""
+    seen: list[bytes] = []
+    with socket.create_connection(("127.0.0.1", redis.port)) as monitor:
+        monitor.sendall(b"MONITOR\r\n")
+        monitor.recv(5)  # +OK
+        yield seen
+        monitor.settimeout(0.2)
+        data = b""
+        with contextlib.suppress(TimeoutError):
+            while part := monitor.recv(1 << 20):
+                data += part
+    seen += [line for line in data.splitlines() if b" lua] " not in line]
 
 
 def say(what: str, result: Result) -> None:
