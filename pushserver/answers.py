@@ -3,9 +3,12 @@
 from functools import lru_cache
 
 from pushserver.endpoints import Headers
+from pushserver.memo import remember_last
 from pushserver.messages import Cursor, Message
 
 __all__ = ["delivered", "position"]
+
+_GAP = ((b"x-push-gap", b"1"),)
 
 
 @lru_cache(maxsize=1024)
@@ -19,13 +22,18 @@ def position(cursor: Cursor, *, gap: bool) -> tuple[tuple[bytes, bytes], ...]:
         # the header itself.
         (b"cache-control", b"no-store, etag=" + etag),
     )
-    return (*headers, (b"x-push-gap", b"1")) if gap else headers
+    return headers + _GAP if gap else headers
 
 
 def delivered(message: Message, *, gap: bool) -> Headers:
     """Return the headers of a message as the whole answer to a poll."""
+    return [*_whole(message), *_GAP] if gap else [*_whole(message)]
+
+
+@remember_last
+def _whole(message: Message) -> Headers:
     headers = [
-        *position(message.id, gap=gap),
+        *position(message.id, gap=False),
         (b"content-length", b"%d" % len(message.body)),
     ]
     if message.content_type is not None:

@@ -49,8 +49,7 @@ class PushApplication:
         serve_here()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (found := resolve(scope)):
-            consumer, scope = found
+        if scope["type"] == "http" and (consumer := resolve(scope)):
             await consumer(scope, receive, send)
         elif scope["type"] == "websocket" and (found := resolve_socket(scope)):
             socket, scope = found

@@ -1,18 +1,9 @@
-"""One consumer for each role, with the face of Channels' AsyncHttpConsumer.
+"""One consumer for each role: who reads, and who publishes."""
 
-Its dispatcher delivers neither a disconnect nor anything else while ``handle`` waits,
-and opens a layer channel for each request (channels issues 1249, 1302, 1350, 1747).
-So ``__call__`` is our own: the request is served in the task of the server's call,
-which waits in ``receive`` itself.
-"""
-
-import asyncio
 import random
 from collections.abc import Awaitable
-from contextlib import suppress
 from typing import ClassVar
 
-from channels.generic.http import AsyncHttpConsumer
 from django.core.handlers.asgi import get_script_prefix
 from django.http.response import HttpResponseBase
 
@@ -28,19 +19,17 @@ from pushserver import (
 from pushserver.accepting import cursor_of, transport_of
 from pushserver.channel_report import ChannelInfo, render
 from pushserver.conf import get_config
-from pushserver.endpoints import Headers, Receive, Reply, Scope, Send
+from pushserver.endpoints import Headers, Receive, Reply
 from pushserver.exceptions import StoreUnavailable
-from pushserver.locations import Location
+from pushserver.location_consumer import NO_STORE, LocationConsumer
 from pushserver.messages import Cursor
-from pushserver.names import validate_channel_id
-from pushserver.reach import serve_here
 from pushserver.requests import (
     ConnectionSignals,
     has_listeners,
     send_response,
     through_middleware,
 )
-from pushserver.subscriptions import Subscription
+from pushserver.subscription import Subscription
 from pushserver.waiters import Ending, Key, Outcome
 
 __all__ = ["LocationConsumer", "PublisherConsumer", "SubscriberConsumer"]
@@ -51,70 +40,7 @@ _DEADLINE_FROM = 0.8
 NOT_ACCEPTABLE = endpoints.line(
     406, "What your Accept asks for is not offered here ('transports')."
 )
-NO_STORE = (b"cache-control", b"no-store")
-_VARY = b"If-None-Match, If-Modified-Since, Accept"
-
-
-class LocationConsumer(AsyncHttpConsumer):
-    """Serves one location. The channel id is the first argument of the URL."""
-
-    channel_layer_alias: ClassVar[None] = None
-    methods: ClassVar[tuple[str, ...]]
-
-    def __init__(self, *, location: Location) -> None:
-        super().__init__()
-        self.location = location
-        serve_here()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope = scope
-        self.headers = endpoints.headers_of(scope)
-        self.base_send = endpoints.Outgoing(send, self.complete)
-        try:
-            answer = self.at_once()
-            if answer is None:
-                answer = await self.respond(receive)
-        except endpoints.ClientGone:
-            return
-        except asyncio.CancelledError:
-            await self.cancelled()
-            raise
-        except Exception as error:  # the table tells what is known from a bug
-            if self.base_send.started:
-                raise  # half an answer is for the server to cut off
-            answer = endpoints.reply_to(error)
-        if answer is not None:
-            await self._reply(answer)
-
-    async def _reply(self, answer: Reply) -> None:
-        with suppress(endpoints.ClientGone):
-            await endpoints.reply(self.base_send, *answer)
-
-    def at_once(self) -> Reply | None:
-        """Return the answer to what asks for no channel at all, or may not."""
-        if self.scope["method"] not in self.methods:
-            return endpoints.not_allowed(self.methods)
-        endpoints.check_path(self.scope)
-        return None
-
-    async def cancelled(self) -> None:
-        """Say something to the client before the cancellation goes on."""
-
-    async def respond(self, receive: Receive) -> Reply | None:
-        """Return the answer to a request of a known method, None if it is sent."""
-        raise NotImplementedError
-
-    def key(self) -> Key:
-        """Return the channel of the URL. Raises InvalidChannelId."""
-        # The last one: routers around ours may have taken some before it.
-        channel_id = validate_channel_id(self.scope["url_route"]["args"][-1])
-        return self.location.store, channel_id
-
-    def complete(self, headers: Headers) -> Headers:
-        """Return an answer's headers with those that every answer has."""
-        if any(name.lower() == b"cache-control" for name, _ in headers):
-            return [*headers]
-        return [*headers, NO_STORE]
+_VARY = (b"vary", b"If-None-Match, If-Modified-Since, Accept")
 
 
 class ReadingConsumer(LocationConsumer):
@@ -135,7 +61,10 @@ class ReadingConsumer(LocationConsumer):
 
     async def signals(self) -> ConnectionSignals | HttpResponseBase:
         """Return what tells the receivers, or what a middleware answers instead."""
-        request = await through_middleware(dict(self.scope))
+        scope = dict(self.scope)
+        if self.channel_id is not None:
+            scope["url_route"] = {"args": (self.channel_id,), "kwargs": {}}
+        request = await through_middleware(scope)
         if isinstance(request, HttpResponseBase):
             return request
         return ConnectionSignals(sender=SubscriberConsumer, request=request)
@@ -151,8 +80,11 @@ class ReadingConsumer(LocationConsumer):
 
     def _shared(self) -> Headers:
         """Return the Vary of every answer, and what lets other sites read it."""
+        if not self.location.allow_origin:
+            return [_VARY]
         origin = self.headers.get(b"origin", b"")
-        vary = (b"vary", _VARY + cors.vary(self.location))
+        name, value = _VARY
+        vary = (name, value + cors.vary(self.location))
         return [vary, *cors.permission(self.location, origin)]
 
     def _preflight(self) -> Reply:
@@ -173,9 +105,22 @@ class SubscriberConsumer(ReadingConsumer):
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "OPTIONS")
 
-    async def respond(self, receive: Receive) -> Reply | None:
-        key = self.key()
-        transport = transport_of(self.headers, self.location)
+    def respond(self, receive: Receive) -> Awaitable[Reply | None]:
+        key, location = self.key(), self.location
+        transport = transport_of(self.headers, location)
+        if (
+            transport == "long-poll"
+            and location.create_on_get
+            and not has_listeners(SubscriberConsumer)
+        ):
+            cursor = cursor_of(self.scope, self.headers)
+            return self._poll(key, cursor, receive, None)
+        return self._prepare(key, transport, receive)
+
+    async def _prepare(
+        self, key: Key, transport: str | None, receive: Receive
+    ) -> Reply | None:
+        """Do what most polls need not: look for the channel, call the project."""
         if transport is None:
             return NOT_ACCEPTABLE
         cursor = cursor_of(self.scope, self.headers)
@@ -201,15 +146,13 @@ class SubscriberConsumer(ReadingConsumer):
         signals: ConnectionSignals | None,
     ) -> Reply | None:
         location = self.location
-        with Subscription(
-            subscriptions.current(),
-            key,
-            cursor,
-            first_message=location.first_message,
-            concurrency=location.concurrency,
-        ) as subscription:
-            outcome = await subscription.begin(wait=location.polling == "long")
+        with self._subscription(key, cursor) as subscription:
+            outcome = None
+            if subscription.waiter is None:
+                outcome = await subscription.begin(wait=location.polling == "long")
             if outcome is None and (waiter := subscription.waiter) is not None:
+                # A browser's are a kilobyte; who asks again gets them from the scope.
+                self._headers = None
                 timeout = location.poll_timeout * random.uniform(_DEADLINE_FROM, 1)
                 held = endpoints.wait(waiter, receive, timeout)
                 outcome = await (_telling(signals, key[1], held) if signals else held)
@@ -224,6 +167,22 @@ class SubscriberConsumer(ReadingConsumer):
         headers = [*answers.delivered(message, gap=outcome.gap), *self._shared()]
         await self.base_send.answer(200, headers, message.body)
         return None
+
+    def _subscription(self, key: Key, cursor: Cursor | None) -> Subscription:
+        location, readers = self.location, subscriptions.current()
+        if (
+            location.concurrency == "broadcast"
+            and location.polling == "long"
+            and (resumed := Subscription.resumed(readers, key, cursor))
+        ):
+            return resumed
+        return Subscription(
+            readers,
+            key,
+            cursor,
+            first_message=location.first_message,
+            concurrency=location.concurrency,
+        )
 
 
 async def _telling(

@@ -5,9 +5,10 @@ collection walks; a place in a dictionary costs neither.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from math import ceil
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 __all__ = ["GRAIN", "Callback", "Due", "call_in"]
 
@@ -18,8 +19,15 @@ Callback = Callable[[], None]
 Due = dict[Callback, None]
 """What is called at the same time, in the order of its coming."""
 
-_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Due]]
-_by_loop = WeakKeyDictionary()
+
+class _Slots(threading.local):
+    """Those of the loop that this thread runs; a dictionary of loops takes 1 us."""
+
+    loop: Callable[[], asyncio.AbstractEventLoop | None] = staticmethod(lambda: None)
+    by_number: dict[int, Due]
+
+
+_slots = _Slots()
 
 
 def call_in(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callback) -> Due:
@@ -27,9 +35,10 @@ def call_in(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callback)
 
     Returns what to take the callback out of when it is not wanted any more.
     """
-    slots = _by_loop.get(loop)
-    if slots is None:
-        slots = _by_loop[loop] = {}
+    if _slots.loop() is not loop:
+        # Another loop of this thread goes on with those that it has begun.
+        _slots.loop, _slots.by_number = ref(loop), {}
+    slots = _slots.by_number
     number = ceil((loop.time() + seconds) / GRAIN)
     due = slots.get(number)
     if due is None:

@@ -71,6 +71,8 @@ class Outgoing:
     there is no way back, ``server_send`` is the server's own. Raises ClientGone.
     """
 
+    __slots__ = ("_complete", "server_send", "started")
+
     def __init__(self, send: Send, complete: Callable[[Headers], Headers]) -> None:
         self.started = False
         self.server_send = send

@@ -18,7 +18,7 @@ from typing import Any
 
 from pushserver.exceptions import StoreUnavailable
 from pushserver.messages import Cursor, Message
-from pushserver.subscriptions import Subscription
+from pushserver.subscription import Subscription
 from pushserver.waiters import Delivery, Follower, Outcome, Write
 
 __all__ = ["Following"]

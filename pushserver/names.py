@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import lru_cache
 from urllib.parse import quote
 
 from pushserver.exceptions import InvalidChannelId
@@ -23,8 +24,13 @@ def validate_channel_id(channel_id: object) -> str:
     which may be long and comes from anybody.
     """
     if not isinstance(channel_id, str):
-        wrong = f"this one is of type {type(channel_id).__name__}"
-    elif not channel_id:
+        raise _no_channel_id(f"this one is of type {type(channel_id).__name__}")
+    return _validate(channel_id)
+
+
+@lru_cache(maxsize=1024)
+def _validate(channel_id: str) -> str:
+    if not channel_id:
         wrong = "this one is empty"
     elif len(channel_id) > MAX_CHANNEL_ID:
         wrong = f"this one has {len(channel_id)}"
@@ -37,7 +43,11 @@ def validate_channel_id(channel_id: object) -> str:
         wrong = "'.' and '..' mean something else in a URL"
     else:
         return channel_id
-    raise InvalidChannelId(
+    raise _no_channel_id(wrong)
+
+
+def _no_channel_id(wrong: str) -> InvalidChannelId:
+    return InvalidChannelId(
         f"A channel id is a text of 1 to {MAX_CHANNEL_ID} characters "
         f"without control characters; {wrong}."
     )

@@ -20,7 +20,8 @@ from pushserver.messages import START, Message
 from pushserver.requests import ConnectionSignals
 from pushserver.spellings import reason_of
 from pushserver.subscribing import Refused, Wanted
-from pushserver.subscriptions import Subscription, Subscriptions
+from pushserver.subscription import Subscription
+from pushserver.subscriptions import Subscriptions
 from pushserver.waiters import Delivery, Ending, Waiter
 
 __all__ = ["GATHERING", "Poll"]

@@ -1,46 +1,22 @@
-"""The one algorithm by which a reader gets every message after its cursor, once.
-
-The theory. The store is the truth, a wake-up only a hint. A reader registers, then
-makes sure that the process is in the channel's group, then reads, then waits: in
-that order (design, promise 4). Read first, and a message that comes between the
-read and the registration would wait for the next one. So:
-
-1. register (synchronously): wake-ups of the channel refresh its tail from now on;
-2. join: from now on other processes' wake-ups reach this one;
-3. read after the cursor, from the tail where it is sure, else from the store;
-4. park, in the same step of the loop in which the read turned out empty.
-
-A wake-up that is lost is made good by verification: every ``resync`` seconds the
-heads of all live channels are compared with the store. The tail is trusted only
-for so long.
-"""
+"""All readers of one event loop: what they share, and what ends with the loop."""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Literal, Self
+from collections.abc import Callable
 
 from pushserver.conf import Config, get_config
 from pushserver.contest import Contest
-from pushserver.exceptions import StoreUnavailable
 from pushserver.forks import forget_in_child
 from pushserver.heap import freeze_once
 from pushserver.hub import Hub, HubStatistics
 from pushserver.live import LiveChannel
-from pushserver.messages import START, Cursor, Message
+from pushserver.messages import START
 from pushserver.stores import get_store
-from pushserver.stores.base import Head
 from pushserver.tails import Tail
 from pushserver.upkeep import Upkeep
-from pushserver.waiters import Delivery, Ending, Key, Outcome, Waiter
+from pushserver.waiters import Ending, Key
 
-__all__ = ["Subscription", "Subscriptions", "current", "drain"]
-
-# After the start: who comes back from an empty channel with 0-0 has waited for its
-# first message, of waived storage too; who comes without a cursor has not.
-_BACK_AT_START = Cursor(0, 1)
-# Seconds by which no two clocks differ: an id that lies further ahead is made up.
-_FUTURE = 86_400
+__all__ = ["Subscriptions", "current", "drain"]
 
 
 class Subscriptions:
@@ -78,6 +54,10 @@ class Subscriptions:
         live = self._live[key] = LiveChannel(self.hub, store, membership, tail)
         return live
 
+    def known(self, key: Key) -> LiveChannel | None:
+        """Return what the readers of a channel share, None where there are none."""
+        return self._live.get(key)
+
     def drain(self) -> None:
         """End every held reader with SHUTDOWN, and every later one that would wait."""
         self.draining = True
@@ -96,182 +76,6 @@ class Subscriptions:
     def _unregister(self, _: object) -> None:
         if _by_loop.get(self.hub.loop) is self:
             del _by_loop[self.hub.loop]
-
-
-class Subscription:
-    """One reader's stream of messages after its cursor. Use it in a ``with``."""
-
-    def __init__(
-        self,
-        subscriptions: Subscriptions,
-        key: Key,
-        cursor: Cursor | None,
-        *,
-        first_message: Literal["oldest", "newest"] | int = "oldest",
-        concurrency: Literal["broadcast", "last", "first"] = "broadcast",
-    ) -> None:
-        self.waiter: Waiter | None = None
-        self._subscriptions = subscriptions
-        self._key = key
-        self._from_end = first_message if cursor is None else "oldest"
-        self._concurrency = concurrency
-        self._position = cursor or START
-        # Like the position, and never below what is forgotten.
-        self._seen = START if cursor is None else max(cursor, _BACK_AT_START)
-        self._gap = False
-        self._resync = subscriptions.config.resync
-        self._live: LiveChannel
-
-    def __enter__(self) -> Self:
-        self._live = self._subscriptions.live(self._key)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self.waiter is not None:
-            self._live.membership.waiters.discard(self.waiter)
-        self._subscriptions.hub.leave(self._live.membership)
-
-    @property
-    def gap(self) -> bool:
-        """Whether the reader has lost messages and was not told yet."""
-        return self._gap or (self.waiter is not None and self.waiter.gap)
-
-    @property
-    def position(self) -> Cursor:
-        """What the reader should come back with when nothing is delivered.
-
-        Its own cursor, or where it was placed: so that it is told of a loss once.
-        """
-        if self.waiter is not None and self.waiter.gap and not self._gap:
-            return self.waiter.seen if self._live.known else START
-        return self._position
-
-    async def begin(self, *, wait: bool = True) -> Outcome | None:
-        """Return what is there for the reader, None when there is nothing new.
-
-        Then, with ``wait``, it is parked and ``waiter`` ends with the outcome. A
-        reader that may not wait gets the Ending at once. Raises StoreUnavailable.
-        """
-        messages = self._at_once()
-        if messages is None:
-            config = self._subscriptions.config
-            try:
-                # The layer and the store together may take as long as one of them.
-                async with asyncio.timeout(config.redis_timeout):
-                    return await self._begin(wait=wait)
-            except TimeoutError as error:
-                raise StoreUnavailable("The store did not answer in time.") from error
-        return self._conclude(messages, wait=wait)
-
-    def _at_once(self) -> Sequence[Message] | None:
-        """Return what a steady poll finds, None where somebody has to be asked."""
-        if (
-            self._from_end != "oldest"
-            or self._concurrency != "broadcast"
-            or not self._live.trusted(self._resync)
-            or (found := self._in_tail()) is None
-        ):
-            return None
-        return self._connect(found)
-
-    async def _begin(self, *, wait: bool) -> Outcome | None:
-        await self._subscriptions.hub.join(self._live.membership)
-        messages = await self._from_the_end() or await self._after_seen()
-        outcome = self._conclude(messages, wait=wait)
-        if self.waiter is not None:
-            membership = self._live.membership
-            contest = self._subscriptions.contest
-            await contest.enter(self._concurrency, membership, self.waiter)
-        return outcome
-
-    def _conclude(self, messages: Sequence[Message], *, wait: bool) -> Outcome | None:
-        if messages:
-            return Delivery(messages, self._gap)
-        return self._park() if wait else None
-
-    async def _from_the_end(self) -> Sequence[Message]:
-        if self._from_end == "oldest":
-            return ()
-        history = await self._live.read_all()
-        self._settle(history.head)
-        # Of waived storage nothing begins: it is for who had the message before.
-        kept = [i for i, message in enumerate(history.messages) if message.kept]
-        if self._from_end == "newest" or not kept:
-            return ()
-        return history.messages[kept[-self._from_end :][0] :]
-
-    async def _after_seen(self) -> Sequence[Message]:
-        """Return the messages after what was seen; where none, it may be parked."""
-        live, resync = self._live, self._resync
-        while True:
-            found = self._in_tail()
-            if found is not None and not live.trusted(resync):
-                await live.refresh()
-                found = self._in_tail()
-            if found is not None:
-                return self._connect(found)
-            history = await live.read(self._seen)
-            if history.messages:
-                return self._connect(history.messages)
-            self._settle(history.head)
-            if self._seen >= live.tail.newest:
-                return ()
-            # Messages came while we read, and the tail has them; or the store has
-            # lost what it had, and the tail will know that.
-            await live.refresh()
-
-    def _in_tail(self) -> Sequence[Message] | None:
-        """Return what the tail has after what was seen, None if it cannot tell."""
-        live = self._live
-        if live.known is None:
-            return None
-        if not live.known and self._seen <= _BACK_AT_START:
-            return ()  # nothing was ever published
-        return live.tail.after(self._seen, self._subscriptions.clock())
-
-    def _connect(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """Note whether something is missing between the cursor and the messages."""
-        if messages and self._position > START:
-            previous = messages[0].previous
-            # An id in between was given by a store that has lost it since.
-            unknown = self._seen > previous and not self._seen.is_date
-            self._gap |= self._seen < previous or unknown
-        return messages
-
-    def _settle(self, head: Head) -> None:
-        """Place a reader for whom the store has nothing."""
-        if not head.known:
-            # A cursor into a channel that was forgotten cannot be connected.
-            self._gap |= self._position > START
-            self._position = START
-        elif self._seen != head.newest:
-            # All after it was dropped; or it is from the future, or of a store that
-            # has lost it since.
-            self._gap |= START < self._position < max(head.newest, self._latest())
-            self._position = head.newest
-        self._seen = head.newest
-
-    def _latest(self) -> Cursor:
-        """Return what no cursor can be above that a store has given."""
-        if self._position.is_date:
-            return START
-        now = self._subscriptions.clock()
-        return Cursor(int((now + _FUTURE) * 1000), 0)
-
-    def _park(self) -> Outcome | None:
-        waiters = self._live.membership.waiters
-        if self._subscriptions.draining:
-            return Ending.SHUTDOWN
-        if self._concurrency == "first" and len(waiters):
-            return Ending.CONFLICT
-        if self._concurrency == "last":
-            waiters.end_all(Ending.CONFLICT)
-        self.waiter = self._new_waiter(max(self._seen, self._live.tail.newest))
-        waiters.park(self.waiter)
-        return None
-
-    def _new_waiter(self, seen: Cursor) -> Waiter:
-        return Waiter(seen, gap=self._gap)
 
 
 _by_loop: dict[asyncio.AbstractEventLoop, Subscriptions] = {}

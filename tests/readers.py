@@ -12,7 +12,8 @@ from pushserver.hub import Key, hub_of
 from pushserver.messages import Cursor, Message
 from pushserver.names import group_name
 from pushserver.stores import get_store
-from pushserver.subscriptions import Subscription, Subscriptions
+from pushserver.subscription import Subscription
+from pushserver.subscriptions import Subscriptions
 from pushserver.waiters import Delivery, Ending, Outcome, Waiter
 from tests.faults import wall_clock
 
@@ -103,10 +104,10 @@ class Reader:
         self, timeout: float = POLL_TIMEOUT, *, wait: bool = True
     ) -> Message | Ending:
         """Return the next message, or why there is none."""
-        with Subscription(
-            self._running, self._key, self.cursor, **self._options
-        ) as subscription:
-            outcome = await subscription.begin(wait=wait)
+        with self._subscription(wait=wait) as subscription:
+            outcome = None
+            if subscription.waiter is None:
+                outcome = await subscription.begin(wait=wait)
             if outcome is None and subscription.waiter is not None:
                 outcome = await held(subscription.waiter, timeout)
             if isinstance(outcome, Delivery):
@@ -119,6 +120,12 @@ class Reader:
             if isinstance(outcome, Delivery):
                 return message
             return outcome or Ending.DEADLINE
+
+    def _subscription(self, *, wait: bool) -> Subscription:
+        args = self._running, self._key, self.cursor
+        steady = wait and self._options.get("concurrency", "broadcast") == "broadcast"
+        resumed = Subscription.resumed(*args) if steady else None
+        return resumed or Subscription(*args, **self._options)
 
     async def hear(self, count: int, within: float) -> list[Message]:
         """Poll until so many more messages came, and return them."""

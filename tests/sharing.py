@@ -49,8 +49,9 @@ class Reader:
 
     def __init__(self, channel_id: str, cursor: Any = None, **options: Any) -> None:
         from pushserver import subscriptions
+        from pushserver.subscription import Subscription
 
-        self.subscription = subscriptions.Subscription(
+        self.subscription = Subscription(
             subscriptions.current(),
             ("default", channel_id),
             cursor,

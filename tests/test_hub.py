@@ -11,7 +11,7 @@ from channels.layers import InMemoryChannelLayer
 from pushserver.conf import get_config
 from pushserver.hub import Hub, HubStatistics, Membership, hub_of, running_hubs
 from pushserver.stores import get_store
-from pushserver.subscriptions import Subscription
+from pushserver.subscription import Subscription
 from tests.faults import ExpiringLayer, RemoteStore, ScriptedLayer
 from tests.readers import KEY, RESYNC, Reader, publish, publish_elsewhere, serving
 

@@ -14,7 +14,8 @@ from pushserver.exceptions import StoreUnavailable
 from pushserver.stores import get_store
 from pushserver.stores.base import Head, SharedStore
 from pushserver.stores.memory import MemoryStore
-from pushserver.subscriptions import Subscription, Subscriptions
+from pushserver.subscription import Subscription
+from pushserver.subscriptions import Subscriptions
 from pushserver.waiters import Delivery
 from tests.sharing import Reader
 
