@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench import report
 from bench.client import Load, Result, Target, allow_many_connections
-from bench.servers import NCHAN, SERVERS, Candidate, running
+from bench.servers import NCHAN, OWN, SERVERS, Candidate, running
 from tests.redis_server import RedisServer
 
 RESULTS = Path(__file__).with_name("results")
@@ -150,10 +150,9 @@ def hold() -> list[dict[str, object]]:
         for server in SERVERS:
             candidates = both(server, transport)
             if server == "daphne":
-                own = Candidate(
-                    application="ours", server="runpushserver", transport=transport
+                candidates.append(
+                    Candidate(application="ours", server=OWN, transport=transport)
                 )
-                candidates.append(own)
             if transport == "stream" and server != "granian":
                 peer = Candidate(
                     application="eventstream", server=server, transport="stream"
@@ -174,6 +173,11 @@ def flood() -> list[dict[str, object]]:
         candidates.append(
             Candidate(application="ours", server=server, transport="many")
         )
+        if server == "daphne":
+            candidates += [
+                Candidate(application="ours", server=OWN, transport=transport)
+                for transport in ("poll", "stream", "many")
+            ]
         if server == "granian":
             candidates += [
                 Candidate(application="", server=NCHAN, transport=transport)
@@ -195,7 +199,8 @@ def typical() -> list[dict[str, object]]:
                       redis=redis.url if layer is not MEMORY else "")
             for layer in (MEMORY, PUBSUB, CORE)
         ]  # fmt: skip
-        return compared([*both("daphne", "poll"), *candidates], short_burst)
+        own = Candidate(application="ours", server=OWN)
+        return compared([*both("daphne", "poll"), own, *candidates], short_burst)
 
 
 def redis() -> list[dict[str, object]]:
@@ -234,6 +239,7 @@ def paced() -> list[dict[str, object]]:
 def idle() -> list[dict[str, object]]:
     """Two thousand that wait: memory, and what the server does meanwhile."""
     candidates = [each for server in SERVERS for each in both(server, "poll")]
+    candidates.insert(2, Candidate(application="ours", server=OWN))
     peers = [
         Candidate(application="", server=NCHAN),
         Candidate(application="eventstream", server="uvicorn", transport="stream"),

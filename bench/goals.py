@@ -16,7 +16,13 @@ HEAD = (
     "| --- | --- | --- | --- | --- |"
 )
 LIMITED = "(limited by the client)"
-SERVERS = ("daphne", "uvicorn", "granian")
+# Our servers, and on which the others run that ours there is compared with.
+ON = (
+    ("daphne", "daphne"),
+    ("runpushserver", "daphne"),
+    ("uvicorn", "uvicorn"),
+    ("granian", "granian"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +119,8 @@ def against_bare(results: Results) -> Iterator[Goal]:
         ("stream", "event stream"),
         ("socket", "WebSocket"),
     ):
-        for server in ("daphne", "runpushserver", "uvicorn", "granian"):
-            bare = "daphne" if server == "runpushserver" else server
+        for server, bare in ON:
             ours = results.find("hold", "ours", server, transport)
-            if server == "runpushserver" and not ours:
-                continue
             bound, stretch = (1.4, "1.2") if bare != "daphne" else (1.25, "1.1")
             if transport != "poll":
                 bound, stretch = 1.3, "1.1"
@@ -131,18 +134,23 @@ def against_bare(results: Results) -> Iterator[Goal]:
 
 
 def against_peers(results: Results) -> Iterator[Goal]:
-    for layer, name in (("layers", "memory"), ("pubsub", "pubsub"), ("core", "core")):
+    for server, on in ON[:2]:
+        for layer, name in (
+            ("layers", "memory"),
+            ("pubsub", "pubsub"),
+            ("core", "core"),
+        ):
+            yield rate(
+                f"long poll on {server} / typical consumer ({name}) on {on}",
+                results.find("typical", "ours", server),
+                results.find("typical", "typical", on, layer=layer),
+                4, "",
+            )  # fmt: skip
+    for server, on in ON[:3]:
         yield rate(
-            f"long poll on daphne against the typical consumer ({name})",
-            results.find("typical", "ours", "daphne"),
-            results.find("typical", "typical", "daphne", layer=layer),
-            4, "",
-        )  # fmt: skip
-    for server in ("daphne", "uvicorn"):
-        yield rate(
-            f"event stream on {server} against django-eventstream",
+            f"event stream on {server} / django-eventstream on {on}",
             results.find("hold", "ours", server, "stream"),
-            results.find("hold", "eventstream", server, "stream"),
+            results.find("hold", "eventstream", on, "stream"),
             3, "5",
         )  # fmt: skip
     for run, bounds in (
@@ -150,31 +158,35 @@ def against_peers(results: Results) -> Iterator[Goal]:
         ("flood", ((0.2, "0.35"), (0.5, "0.8"))),
     ):
         for transport, (bound, stretch) in zip(("poll", "stream"), bounds, strict=True):
+            nchan = results.find(run, "", "Nchan", transport)
+            bare = ratio(best(results, run, transport, "ceiling"), nchan, "per_second")
+            beside = f" (the best bare ASGI: {bare:.2f})" if bare else ""
             yield rate(
-                f"{run}, {transport}: our best server against Nchan",
-                best(results, run, transport),
-                results.find(run, "", "Nchan", transport),
+                f"{run}, {transport}: our best server / Nchan{beside}",
+                best(results, run, transport, "ours"),
+                nchan,
                 bound,
                 stretch,
             )
-    for server in SERVERS:
+    for server, bare_server in ON:
         yield rate(
-            f"flood, multiplexed long poll on {server} / one-message bare ASGI",
+            f"flood, multiplexed long poll on {server} / "
+            f"one-message bare ASGI on {bare_server}",
             results.find("flood", "ours", server, "many"),
-            results.find("flood", "ceiling", server),
+            results.find("flood", "ceiling", bare_server),
             3, "6",
         )  # fmt: skip
 
 
-def best(results: Results, run: str, transport: str) -> Entry | None:
-    """Return our server that delivers most."""
-    found = [results.find(run, "ours", server, transport) for server in SERVERS]
+def best(results: Results, run: str, transport: str, application: str) -> Entry | None:
+    """Return the server that delivers most."""
+    found = [results.find(run, application, server, transport) for server, _ in ON]
     there = [entry for entry in found if entry]
     return max(there, key=lambda entry: float(entry["per_second"][0]), default=None)
 
 
 def of_waiting(results: Results) -> Iterator[Goal]:
-    for server in ("daphne", "uvicorn"):
+    for server in ("daphne", "runpushserver", "uvicorn"):
         entry = results.find("idle", "ours", server)
         yield Goal(
             what=f"memory per held poll on {server}",

@@ -19,10 +19,11 @@ from tests.e2e.servers import (
     start_uvicorn,
 )
 
-__all__ = ["NCHAN", "SERVERS", "Candidate", "running"]
+__all__ = ["NCHAN", "OWN", "SERVERS", "Candidate", "running"]
 
 SERVERS = ("daphne", "uvicorn", "granian")
 NCHAN = "Nchan"
+OWN = "runpushserver"  # Daphne, as we start it
 MANAGE = """\
 import sys
 from importlib import import_module
@@ -46,7 +47,7 @@ def start_command(
 
 STARTS = {
     "daphne": (start_daphne, ["-v", "0"]),
-    "runpushserver": (start_command, ["--noreload", "--allrequests"]),
+    OWN: (start_command, ["--noreload", "--allrequests"]),
     "uvicorn": (start_uvicorn, ["--no-access-log", "--log-level", "error"]),
     "granian": (
         start_granian,
