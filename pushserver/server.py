@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 # Before Daphne, which would install a reactor of its own.
@@ -29,6 +30,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import STDLibLogObserver, globalLogBeginner
 
 from pushserver.connection import Channel, extensions_of
+from pushserver.events import Events
 from pushserver.exchange import Request
 from pushserver.listening import BACKLOG, listen, raise_file_limit
 from pushserver.transport import Transport
@@ -170,17 +172,29 @@ class Server(DaphneServer):
 
     def create_application(
         self, protocol: "Request | WebSocketProtocol", scope: dict[str, Any]
-    ) -> "asyncio.Queue[dict[str, Any]] | None":
-        queue: asyncio.Queue[dict[str, Any]] | None
+    ) -> Events:
+        """Run the application; return the events that it receives."""
+        scope["asgi"] = {"version": "3.0"}
         scope["extensions"] = extensions_of(protocol)
-        queue = super().create_application(protocol, scope)
-        task = self.connections[protocol]["application_instance"]
+        events = Events()
+        send = partial(self.handle_reply, protocol)
+        task = asyncio.ensure_future(
+            self.application(scope, events.get, send), loop=loop
+        )
+        self.connections[protocol]["application_instance"] = task
         self._running.add(task)
-        task.add_done_callback(self._application_ended)
-        return queue
+        task.add_done_callback(partial(self._application_ended, protocol))
+        return events
 
-    def _application_ended(self, task: asyncio.Task[None]) -> None:
+    def _application_ended(
+        self, protocol: "Request | WebSocketProtocol", task: asyncio.Task[None]
+    ) -> None:
         self._running.discard(task)
+        # Daphne would come by within a second or two; until then thousands of them
+        # would grow old for the collector. What failed is left to it: it logs that.
+        closed = "disconnected" in self.connections.get(protocol, ())
+        if closed and not task.cancelled() and task.exception() is None:
+            del self.connections[protocol]
         self._stop_when_empty()
 
     def log_action(self, protocol: str, action: str, details: dict[str, Any]) -> None:

@@ -64,8 +64,8 @@ RANKS = (
         *("views", "writing"),
     },
     {
-        *("", "apps", "checks", "connection", "exchange", "forcehost", "listening"),
-        *("management", "reactor", "server", "transport"),
+        *("", "apps", "checks", "connection", "exchange", "forcehost", "events"),
+        *("listening", "management", "reactor", "server", "transport"),
     },
 )
 
@@ -173,6 +173,7 @@ SAME_RANK = {
     ("management", "server"),
     ("server", "connection"),
     ("server", "exchange"),
+    ("server", "events"),
     ("server", "listening"),
     ("server", "reactor"),
     ("server", "transport"),

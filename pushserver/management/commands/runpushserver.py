@@ -261,6 +261,8 @@ def log_access(request_line: str, status: int | None, size: int) -> None:
     level = logging.INFO
     if status is not None and status >= 400:
         level = logging.ERROR if status >= 500 else logging.WARNING
+    if not logger.isEnabledFor(level):
+        return
     # For Django's formatter: the colour, and a time without its milliseconds.
     extra = {
         "status_code": status,
