@@ -13,7 +13,7 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from asgiref.sync import sync_to_async
 from tests.e2e.servers import ROOT, Server, free_port, wait_until
 
 LIMIT = 1000
+LENGTH = (b"content-length", b"5")
 
 
 def start(*, drain_timeout: float = 10, stop_takes: float = 0) -> Server:
@@ -76,8 +77,11 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         length += len(event["body"])
     length += len(event.get("body", b""))
 
-    async def answer(status: int, text: str, *, more: bool = False) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": []})
+    async def answer(
+        status: int, text: str, *headers: tuple[bytes, bytes], more: bool = False
+    ) -> None:
+        start = {"type": "http.response.start", "status": status}
+        await send({**start, "headers": headers})
         event = {"type": "http.response.body", "body": text.encode()}
         await send({**event, "more_body": more})
 
@@ -120,10 +124,37 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
             await flood(scope, send)
         case "/root":
             await answer(200, scope["root_path"])
+        case "/scope":
+            shown = {name: repr(scope[name]) for name in scope if name != "extensions"}
+            text = json.dumps(shown)
+            await answer(200, text, (b"content-length", b"%d" % len(text)))
+        case "/whole":
+            await answer(200, "whole", LENGTH, (b"etag", b'"1"'), (b"x-own", b"a b"))
+        case "/broken":
+            await answer(200, "whole", LENGTH, (b"x-own", b"a\r\nb"))
+        case "/named":
+            await answer(200, "whole", LENGTH, (b"server", b"own"))
+        case "/odd":
+            await answer(299, "whole", LENGTH)
+        case "/nothing":
+            await answer(204, "", (b"etag", b'"1"'))
+        case "/twice":
+            for _ in range(2):
+                await answer(200, "whole", more=True)
+        case "/begun":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            raise RuntimeError("as the test asked for")
         case "/error":
             raise RuntimeError("as the test asked for")
         case _:
             await answer(200, str(length))
+
+
+def entry(scope: Any, receive: Any, send: Any) -> Coroutine[Any, Any, None]:
+    """The application, which one path does not even get to."""
+    if scope["path"] == "/refused":
+        raise RuntimeError("as the test asked for")
+    return application(scope, receive, send)
 
 
 async def flood(scope: Any, send: Any) -> None:
@@ -174,7 +205,7 @@ def main(port: str, drain_timeout: str, stop_takes: str) -> None:
     from pushserver.server import serve
 
     ended = serve(
-        application,
+        entry,
         address="127.0.0.1",
         port=int(port),
         root_path="/mounted",

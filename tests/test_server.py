@@ -29,10 +29,15 @@ def test_file_limit_is_raised(server):
     assert soft == hard == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
-def test_application_that_raises():
-    """An exception is a 500 without its text, and one logged traceback."""
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/error", "/begun", "/refused"])
+def test_application_that_raises(method, path):
+    """An exception is a 500 without its text, and one logged traceback.
+
+    Even after the start of an answer, and before there was a coroutine.
+    """
     with start() as server:
-        response = server.request("GET", "/error")
+        response = server.request(method, path)
         assert response.status == 500
         assert b"as the test asked for" not in response.body
         assert server.stop() == 0

@@ -331,6 +331,10 @@ class Connection:
         assert line, "it has ended"
         return line
 
+    def read(self, size: int) -> bytes:
+        """Read so many bytes of what comes."""
+        return self._incoming.read(size)
+
     def response(self, *, head: bool = False) -> Response:
         """Read the next answer; `head` says that it answers a HEAD request."""
         line = self._incoming.readline()
