@@ -88,6 +88,7 @@ def serve(
         root_path=root_path,
         server_name=server_name,
     )
+    server.start()
     if signal_handlers:
         call_soon = loop.call_soon_threadsafe
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -125,8 +126,8 @@ class Server(DaphneServer):
         self._open: set[Channel | WebSocketProtocol] = set()
         self._running: set[asyncio.Task[None]] = set()
 
-    def run(self) -> bool:
-        """Serve until stopped; False if somebody had to be cut off."""
+    def start(self) -> None:
+        """Accept connections, which are served once it runs."""
         self.connections: dict[Any, dict[str, Any]] = {}
         self.http_factory = Factory(self)
         self.ws_factory = WebSocketFactory(self, server=self.server_name)
@@ -137,21 +138,25 @@ class Server(DaphneServer):
             maxMessagePayloadSize=self.websocket_max_message_size,
             maxFramePayloadSize=self.websocket_max_frame_size,
         )
-        log: Any = [STDLibLogObserver(__name__)]
-        globalLogBeginner.beginLoggingTo(log, redirectStandardIO=False)
-        reactor.callLater(1, self.application_checker)
-        reactor.callLater(2, self.timeout_checker)
+        # Now, when no signal has a handler yet: what they call needs all of this.
         self._accepting = loop.run_until_complete(self._accept())
-        reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
-        reactor.run(installSignalHandlers=False)
-        loop.run_until_complete(self._end())
-        return not self._cut
 
     async def _accept(self) -> asyncio.Server:
         build = self.http_factory.buildProtocol
         return await asyncio.get_running_loop().create_server(
             lambda: Transport(build), sock=self.listener, backlog=BACKLOG
         )
+
+    def run(self) -> bool:
+        """Serve until stopped; False if somebody had to be cut off."""
+        log: Any = [STDLibLogObserver(__name__)]
+        globalLogBeginner.beginLoggingTo(log, redirectStandardIO=False)
+        reactor.callLater(1, self.application_checker)
+        reactor.callLater(2, self.timeout_checker)
+        reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
+        reactor.run(installSignalHandlers=False)
+        loop.run_until_complete(self._end())
+        return not self._cut
 
     def connection_opened(self, connection: "Channel | WebSocketProtocol") -> None:
         self._open.add(connection)
