@@ -47,15 +47,22 @@ class LiveChannel:
         self._reads: dict[Cursor, asyncio.Task[History]] = {}
 
     def trusted(self, resync: float) -> bool:
-        """Say whether the tail is surely all there is, up to a wake-up under way."""
+        """Say whether the tail is surely all there is, up to what is under way.
+
+        That is another's wake-up, or what was published here (``settled``).
+        """
         joined_at = self.membership.joined_at
         return (
             joined_at is not None
             and not self._again
-            and not self._added
             and joined_at <= self.verified_at
             and self._hub.loop.time() - self.verified_at <= resync
         )
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that was published here was delivered; who waits gets it soon."""
+        return not self._added
 
     @property
     def position(self) -> Position:

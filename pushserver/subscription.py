@@ -118,7 +118,7 @@ class Subscription:
         Then, with ``wait``, it is parked and ``waiter`` ends with the outcome. A
         reader that may not wait gets the Ending at once. Raises StoreUnavailable.
         """
-        messages = self._at_once()
+        messages = self._at_once(wait=wait)
         if messages is None:
             config = self._subscriptions.config
             try:
@@ -129,12 +129,12 @@ class Subscription:
                 raise StoreUnavailable("The store did not answer in time.") from error
         return self._conclude(messages, wait=wait)
 
-    def _at_once(self) -> Sequence[Message] | None:
+    def _at_once(self, *, wait: bool = True) -> Sequence[Message] | None:
         """Return what a steady poll finds, None where somebody has to be asked."""
         if (
             self._from_end != "oldest"
             or self._concurrency != "broadcast"
-            or not self._live.trusted(self._resync)
+            or not self._sure(wait=wait)
             or (found := self._in_tail()) is None
         ):
             return None
@@ -142,7 +142,7 @@ class Subscription:
 
     async def _begin(self, *, wait: bool) -> Outcome | None:
         await self._subscriptions.hub.join(self._live.membership)
-        messages = await self._from_the_end() or await self._after_seen()
+        messages = await self._from_the_end() or await self._after_seen(wait=wait)
         outcome = self._conclude(messages, wait=wait)
         if self.waiter is not None:
             membership = self._live.membership
@@ -166,12 +166,18 @@ class Subscription:
             return ()
         return history.messages[kept[-self._from_end :][0] :]
 
-    async def _after_seen(self) -> Sequence[Message]:
+    def _sure(self, *, wait: bool) -> bool:
+        """Say whether the tail is enough; who will be held is told what comes soon."""
+        broadcast = self._concurrency == "broadcast"
+        held = wait and broadcast and not self._subscriptions.draining
+        return self._live.trusted(self._resync) and (held or self._live.settled)
+
+    async def _after_seen(self, *, wait: bool = True) -> Sequence[Message]:
         """Return the messages after what was seen; where none, it may be parked."""
-        live, resync = self._live, self._resync
+        live = self._live
         while True:
             found = self._in_tail()
-            if found is not None and not live.trusted(resync):
+            if found is not None and not self._sure(wait=wait):
                 await live.refresh()
                 found = self._in_tail()
             if found is not None:

@@ -195,10 +195,10 @@ async def test_what_is_published_here_needs_no_read():
         store, held = store_of(live), park(live)
         reads = store.reads
         first = await publish(live)
-        assert not live.trusted(RESYNC)  # until it is delivered
+        assert (live.settled, held.outcome) == (False, None)
         await asyncio.sleep(0)
         assert held.outcome == Delivery([first])
-        assert (live.known, live.trusted(RESYNC)) == (True, True)
+        assert (live.known, live.settled, live.trusted(RESYNC)) == (True, True, True)
         held = park(live)
         store.latency = 0
         sent = [await store.append_and_head(KEY[1], body=b"x") for _ in range(3)]

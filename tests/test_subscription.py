@@ -498,6 +498,25 @@ async def test_interval_polls_do_not_wait():
         assert running.statistics().held == 0
 
 
+async def test_what_was_published_a_moment_ago_comes_in_its_turn():
+    """Who waits is parked, and costs no read; who does not must see it at once."""
+    async with serving(store="RemoteStore") as running:
+        cursor = (await publish()).id
+        waiting, asking = Reader(running, cursor), Reader(running)
+        assert await waiting.poll(timeout=1) is Ending.DEADLINE
+        remote().latency = 0
+        for reader, reads in ((waiting, 0), (asking, 1)):
+            before = remote().reads
+            # Not a turn of the loop lies between.
+            appended = await remote().append_and_head(KEY[1], body=b"x")
+            running.hub.turns.add(lambda: None)
+            running.hub.wake(KEY, appended)
+            found = await reader.poll(wait=reader is waiting)
+            assert found == appended.message
+            assert remote().reads - before == reads
+            asking.cursor = reader.cursor
+
+
 async def test_a_waived_message_is_not_for_a_reader_without_cursor():
     """Not even for one that comes while the tail is old and has not heard of it."""
     layer = "tests.faults.DroppingLayer"
@@ -523,6 +542,7 @@ async def test_trimmed_by_count(warm):
         assert await reader.poll(timeout=0.1) is Ending.DEADLINE
         await warm_up(running, warm)
         sent = await kept(250)
+        await asyncio.sleep(0.1)
         assert await reader.hear(100, SOON) == sent[150:]
         assert reader.gaps == 1
         assert not reader.gap
