@@ -100,8 +100,6 @@ class Request(WebRequest):
         self.handle_reply({"type": "http.response.body", "body": body % self.limit})
 
     def handle_reply(self, message: dict[str, Any]) -> None:
-        if self.finished or self.channel is None:
-            return
         start, self._start = self._start, None
         if start is not None:
             if self._answered(start, message):

@@ -20,15 +20,18 @@ SAY = """
 from pushserver.reactor import loop, reactor
 from twisted.internet import reactor as installed
 assert reactor is installed and reactor._asyncioEventloop is loop
-threads = loop._default_executor._max_workers
+threads = getattr(loop._default_executor, "_max_workers", None)
 print(type(loop).__module__.partition(".")[0], threads)
 """
 
 
-def said(folder, uvloop, code=""):
+def said(folder, uvloop, code="", *, threads="7"):
     (folder / "uvloop.py").write_text(uvloop)
     path = os.pathsep.join([str(folder), str(ROOT)])
-    env = {**os.environ, "PYTHONPATH": path, "ASGI_THREADS": "7"}
+    env = {**os.environ, "PYTHONPATH": path}
+    env.pop("ASGI_THREADS", None)
+    if threads:
+        env["ASGI_THREADS"] = threads
     command = [sys.executable, "-c", code + SAY]
     return subprocess.check_output(command, env=env, text=True).split()
 
@@ -47,3 +50,8 @@ def test_loop(tmp_path, uvloop, code, module):
     ASGI_THREADS says how many threads it has, as it does to Daphne.
     """
     assert said(tmp_path, uvloop, code) == [module, "7"]
+
+
+def test_threads_that_nobody_has_counted(tmp_path):
+    """Without ASGI_THREADS the loop makes them when they are needed."""
+    assert said(tmp_path, UVLOOP, threads=None) == ["uvloop", "None"]

@@ -151,6 +151,23 @@ def test_body_limits(path, alone, with_django):
 )
 def test_access_log(status, level, text):
     """Requests are logged like runserver's, by the same logger."""
+    records = logged(status)
+    assert [(each.levelno, each.getMessage()) for each in records] == [(level, text)]
+
+
+def test_access_log_that_is_turned_down():
+    """What the project does not want to read is not even put together."""
+    logger = logging.getLogger("django.server")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        assert logged(200) == []
+        assert len(logged(404)) == 1
+    finally:
+        logger.setLevel(before)
+
+
+def logged(status: int | None) -> list[logging.LogRecord]:
     records: list[logging.LogRecord] = []
 
     class Keeping(logging.Handler):
@@ -164,7 +181,7 @@ def test_access_log(status, level, text):
         log_access("GET / HTTP/1.1", status, 5)
     finally:
         logger.removeHandler(handler)
-    assert [(each.levelno, each.getMessage()) for each in records] == [(level, text)]
+    return records
 
 
 def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
