@@ -29,11 +29,7 @@ __all__ = [
 
 Address = IPv4Address | IPv6Address
 
-_HOST_HEADERS = {
-    b"host": "HTTP_HOST",
-    b"x-forwarded-host": "HTTP_X_FORWARDED_HOST",
-    b"x-forwarded-port": "HTTP_X_FORWARDED_PORT",
-}
+_HOST_HEADERS = ("HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT")
 _FOR = re.compile(r"(?:^|;)\s*for\s*=([^;]*)", re.IGNORECASE)
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -44,7 +40,14 @@ def check_host(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> str:
     Raises DisallowedHost where Django would: ALLOWED_HOSTS hold on push URLs.
     """
     host, port = scope.get("server") or ("unknown", 0)
-    return _check_host(host, port, *map(headers.get, _HOST_HEADERS))
+    get = headers.get
+    return _check_host(
+        host,
+        port,
+        get(b"host"),
+        get(b"x-forwarded-host"),
+        get(b"x-forwarded-port"),
+    )
 
 
 # A page's polls repeat themselves, and Django's rules take 37 us. What is refused is
@@ -53,7 +56,7 @@ def check_host(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> str:
 def _check_host(server: str, port: int | None, *values: bytes | None) -> str:
     request = HttpRequest()
     request.META = {"SERVER_NAME": server, "SERVER_PORT": str(port)}
-    for key, value in zip(_HOST_HEADERS.values(), values, strict=True):
+    for key, value in zip(_HOST_HEADERS, values, strict=True):
         if value:  # granian adds an empty Host where there is none
             request.META[key] = value.decode("latin-1")
     return request.get_host()

@@ -47,12 +47,10 @@ class ReadingConsumer(LocationConsumer):
     """What those have in common whose answer may be long in coming."""
 
     def at_once(self) -> Reply | None:
-        answer = super().at_once()
-        if answer is None:
-            access.check_host(self.scope, self.headers)
-            if self.scope["method"] == "OPTIONS":
-                return self._preflight()
-        return answer
+        if (answer := super().at_once()) is not None:
+            return answer
+        access.check_host(self.scope, self.headers)
+        return self._preflight() if self.scope["method"] == "OPTIONS" else None
 
     async def cancelled(self) -> None:
         # Daphne stops: this is the last moment at which the client can hear so.
@@ -106,14 +104,14 @@ class SubscriberConsumer(ReadingConsumer):
     methods: ClassVar[tuple[str, ...]] = ("GET", "OPTIONS")
 
     def respond(self, receive: Receive) -> Awaitable[Reply | None]:
-        key, location = self.key(), self.location
-        transport = transport_of(self.headers, location)
+        key, location, headers = self.key(), self.location, self.headers
+        transport = transport_of(headers, location)
         if (
             transport == "long-poll"
             and location.create_on_get
             and not has_listeners(SubscriberConsumer)
         ):
-            cursor = cursor_of(self.scope, self.headers)
+            cursor = cursor_of(self.scope, headers)
             return self._poll(key, cursor, receive, None)
         return self._prepare(key, transport, receive)
 

@@ -110,7 +110,8 @@ class Hub:
     def leave(self, membership: Membership) -> None:
         """Take back one ``enter``; the group is left after ``linger`` seconds."""
         membership.readers -= 1
-        membership.left_at = self.loop.time()
+        if not membership.readers:
+            membership.left_at = self.loop.time()
 
     def maintain(self, on_gone: Callable[[Membership], None]) -> None:
         """Renew memberships, and leave the groups that nobody uses any more, soon.

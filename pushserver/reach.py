@@ -70,7 +70,8 @@ def serve_here(*, addresses: Iterable[tuple[str, int]] = ()) -> None:
     From now on its sends stay in it, unless ``publisher_host`` names another.
     """
     _process.pid = os.getpid()
-    _process.addresses.update(addresses)
+    if addresses:
+        _process.addresses.update(addresses)
 
 
 def is_remote(alias: str) -> bool:

@@ -70,7 +70,7 @@ class Subscription:
 
         So are nearly all polls; the algorithm is for the others, who get None.
         """
-        live = subscriptions.known(key)
+        live = subscriptions.channels.get(key)
         if (
             live is None
             or live.tail.newest != cursor

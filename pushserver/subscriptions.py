@@ -20,7 +20,10 @@ __all__ = ["Subscriptions", "current", "drain"]
 
 
 class Subscriptions:
-    """All readers of one event loop. ``clock`` gives seconds since 1970."""
+    """All readers of one event loop. ``clock`` gives seconds since 1970.
+
+    ``channels`` are those that have, or just had, readers here.
+    """
 
     def __init__(
         self, config: Config, *, clock: Callable[[], float] = time.time
@@ -29,9 +32,9 @@ class Subscriptions:
         self.clock = clock
         self.hub = Hub(config)
         self.draining = False
-        self._live: dict[Key, LiveChannel] = {}
+        self.channels: dict[Key, LiveChannel] = {}
         self.contest = Contest(self.hub)
-        self.upkeep = Upkeep(config, self.hub, self._live, self.contest)
+        self.upkeep = Upkeep(config, self.hub, self.channels, self.contest)
         # Also when the loop ends without `close`, as a temporary one does.
         self.upkeep.verifying.add_done_callback(self._unregister)
 
@@ -40,7 +43,7 @@ class Subscriptions:
 
         To be paired with ``hub.leave``.
         """
-        if live := self._live.get(key):
+        if live := self.channels.get(key):
             live.membership.enter(self.hub.loop.time())
             return live
         store, config = get_store(key[0]), self.config.stores[key[0]]
@@ -50,13 +53,9 @@ class Subscriptions:
             message_timeout=config.message_timeout,
             transient_timeout=2 * self.config.resync,
         )
-        membership = self.hub.enter(key, lambda news: self._live[key].wake(news))
-        live = self._live[key] = LiveChannel(self.hub, store, membership, tail)
+        membership = self.hub.enter(key, lambda news: self.channels[key].wake(news))
+        live = self.channels[key] = LiveChannel(self.hub, store, membership, tail)
         return live
-
-    def known(self, key: Key) -> LiveChannel | None:
-        """Return what the readers of a channel share, None where there are none."""
-        return self._live.get(key)
 
     def drain(self) -> None:
         """End every held reader with SHUTDOWN, and every later one that would wait."""

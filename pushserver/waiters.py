@@ -220,6 +220,8 @@ class Waiters:
         if waiter in self._parked:
             del self._parked[waiter]
             return
+        if not self._audiences:  # as with polls that were just answered
+            return
         for kind, audience in list(self._audiences.items()):
             audience.members.pop(waiter, None)  # type: ignore[call-overload]
             if not audience.members:
