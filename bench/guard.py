@@ -54,9 +54,9 @@ class Guard:
 
 
 GUARDS = {
-    "poll": Guard(recorded=1.8),
-    "stream": Guard(recorded=1.4, transport="stream"),
-    "runpushserver": Guard(recorded=1.25, server="runpushserver", bare="daphne"),
+    "poll": Guard(recorded=1.4),
+    "stream": Guard(recorded=1.2, transport="stream"),
+    "runpushserver": Guard(recorded=0.6, server="runpushserver", bare="daphne"),
 }
 
 
