@@ -33,21 +33,29 @@ GATHERING = 0.02
 class Reader(Subscription):
     """One channel of a poll. ``found`` is what it got instead of being parked."""
 
-    def __init__(self, subscriptions: Subscriptions, wanted: Wanted) -> None:
-        self.head, self.key, self.given, location = wanted
-        super().__init__(
-            subscriptions,
-            self.key,
-            self.given,
-            first_message=location.first_message,
-            concurrency=location.concurrency,
-        )
-        self.must_exist = not location.create_on_get
-        self.found: Found = None
+    __slots__ = ("found", "wanted")
+
+    found: Found
+    wanted: Wanted
+
+    @classmethod
+    def of(cls, readers: Subscriptions, wanted: Wanted) -> Self:
+        """Return that of a channel; where it has a waiter it has begun."""
+        _, key, cursor, location = wanted
+        concurrency, self = location.concurrency, None
+        if concurrency == "broadcast" and location.create_on_get:
+            self = cls.resumed(readers, key, cursor)
+        if self is None:
+            first = location.first_message
+            self = cls(
+                readers, key, cursor, first_message=first, concurrency=concurrency
+            )
+        self.wanted, self.found = wanted, None
+        return self
 
     def begin_at_once(self) -> bool:
         """Do as ``begin`` does, but return False where somebody has to be asked."""
-        messages = None if self.must_exist else self._at_once()
+        messages = self._at_once()
         if messages is None:
             return False
         self.found = self._conclude(messages, wait=True)
@@ -89,7 +97,8 @@ class Poll:
         for reader in self._readers:
             reader.__exit__()
             if self._signals is not None:
-                self._signals.unsubscribe(reader.key[1])
+                self._signals.unsubscribe(reader.wanted.key[1])
+        self._readers.clear()  # their waiters know us, and the collector has enough
 
     async def begin(self, wanted: Iterable[Wanted | Refused]) -> None:
         """Look at the channels, until there is enough for an answer."""
@@ -98,10 +107,11 @@ class Poll:
             if isinstance(one, Refused):
                 self._refused.append(frames.error(one.head, one.status, one.reason))
                 continue
-            reader = Reader(self._subscriptions, one)
-            reader.__enter__()
+            reader = Reader.of(self._subscriptions, one).__enter__()
             self._readers.append(reader)
-            if not reader.begin_at_once():
+            if reader.waiter is not None:
+                reader.waiter.on_end = self._hear
+            elif not (one.location.create_on_get and reader.begin_at_once()):
                 later.append(reader)
             else:
                 self._note(reader)
@@ -111,12 +121,15 @@ class Poll:
         while later and self._waiting < self._limit:
             now, later = later[:AT_ONCE], later[AT_ONCE:]
             await asyncio.gather(*(self._ask(reader, down) for reader in now))
-        if self._refused:
+        if self._waiting >= self._limit:
+            self.news.end(Ending.DEADLINE)
+        elif self._refused:
             self._hear()
 
     async def _ask(self, reader: Reader, down: set[str]) -> None:
-        must_exist = reader.must_exist
-        reader.found = await ask(reader.key, reader.begin, down, must_exist=must_exist)
+        _, key, _, location = reader.wanted
+        must_exist = not location.create_on_get
+        reader.found = await ask(key, reader.begin, down, must_exist=must_exist)
         self._note(reader)
 
     def _note(self, reader: Reader) -> None:
@@ -131,20 +144,22 @@ class Poll:
 
     def _hear(self) -> None:
         """End the poll in time; called for whatever there is to tell."""
-        full = self._waiting >= self._limit
-        left = self._ripe_at - self._loop.time()
-        if full or left <= 0 or self._subscriptions.draining:
+        if self._subscriptions.draining:
             self.news.end(Ending.DEADLINE)
         elif not self._gathering:
             self._gathering = True
-            self._loop.call_later(left, self.news.end, Ending.DEADLINE)
+            left = self._ripe_at - self._loop.time()
+            if left > 0:
+                self._loop.call_later(left, self.news.end, Ending.DEADLINE)
+            else:
+                self.news.end(Ending.DEADLINE)
 
     def tell(self, signals: ConnectionSignals) -> None:
         """Have receivers told of each channel, if it is held, and of its end."""
         if not self._gathering and self.news.outcome is None:
             self._signals = signals
             for reader in self._readers:
-                signals.subscribe(reader.key[1])
+                signals.subscribe(reader.wanted.key[1])
 
     def entries(self) -> list[str]:
         """Return what there is to tell: about the limit, or one message above it."""
@@ -157,7 +172,7 @@ class Poll:
                 for message in reader.messages(found):
                     if room <= 0:
                         return entries
-                    entry = frames.message_frame(reader.head, message, gap=gap)
+                    entry = frames.message_frame(reader.wanted.head, message, gap=gap)
                     entries.append(entry)
                     room -= len(entry)
                     gap = False
@@ -166,7 +181,7 @@ class Poll:
                     entries.append(self._place(reader))
             elif found is not Ending.SHUTDOWN:
                 status = status_of(found)
-                entry = frames.error(reader.head, status, reason_of(status))
+                entry = frames.error(reader.wanted.head, status, reason_of(status))
                 entries.append(entry)
         return entries
 
@@ -175,8 +190,8 @@ class Poll:
         return [
             self._place(reader)
             for reader in self._readers
-            if reader.position != reader.given
+            if reader.position != reader.wanted.cursor
         ]
 
     def _place(self, reader: Reader) -> str:
-        return frames.position(reader.head, reader.position, gap=reader.gap)
+        return frames.position(reader.wanted.head, reader.position, gap=reader.gap)

@@ -106,6 +106,19 @@ async def test_who_has_waited_is_answered_at_once():
             assert loop.time() - came < MOMENT / 2
 
 
+async def test_what_is_on_its_way_is_part_of_it():
+    """Whether it is told to those who wait before the poll comes, or after that."""
+    async with serving() as running:
+        first = await publish("a0", key=("default", "a"))
+        asked = wanted("a", first.id)
+        with await begun(running, asked):
+            await publish("a1", key=("default", "a"))
+            with await begun(running, asked) as poll:
+                assert not due(poll)
+                assert running.statistics().held == 2
+                assert texts(await answered(poll)) == ["a1"]
+
+
 async def test_enough_for_an_answer_waits_for_nothing():
     """The channels after that are not even looked at."""
     async with serving() as running:
