@@ -14,7 +14,7 @@ from pushserver.following import Following
 from pushserver.locations import Location
 from pushserver.messages import Cursor
 from pushserver.requests import ConnectionSignals
-from pushserver.spellings import Entries, Entry, reason_of
+from pushserver.spellings import Entry, Spelling, reason_of
 from pushserver.subscribing import Refused, Wanted
 from pushserver.subscriptions import Subscriptions
 from pushserver.waiters import Delivery, Ending, Key, Outcome
@@ -97,7 +97,7 @@ class Feed:
     """
 
     def __init__(
-        self, subscriptions: Subscriptions, spelling: Entries, *, limit: int
+        self, subscriptions: Subscriptions, spelling: Spelling, *, limit: int
     ) -> None:
         self.readers: dict[str, Reader] = {}
         self.on_news: Callable[[Reader, Outcome | None], None] = self._put_behind

@@ -13,7 +13,6 @@ from pushserver import frames, sse
 from pushserver.messages import Cursor, Message
 
 __all__ = [
-    "Entries",
     "Entry",
     "Event",
     "EventStream",
@@ -48,7 +47,7 @@ def reason_of(status: int) -> str:
     return _REASONS[status]
 
 
-class Entries(ABC):
+class Spelling(ABC):
     """One way to say things. ``head`` names the channel where there are many."""
 
     @abstractmethod
@@ -62,10 +61,6 @@ class Entries(ABC):
     @abstractmethod
     def end(self, head: str, status: int, reason: str) -> list[Entry]:
         """Say that a channel is not listened to any more."""
-
-
-class Spelling(Entries):
-    """One way to write them as they come."""
 
     def heartbeat(self) -> Event | None:
         """Return what keeps a silent stream alive; None if the server sees to it."""
@@ -134,7 +129,7 @@ class EventStream(_BodyOfEvents):
         yield _more(body)
 
 
-class _Json(Entries):
+class _Json(Spelling):
     def position(self, head: str, cursor: Cursor, *, gap: bool) -> list[Entry]:
         return [frames.position(head, cursor, gap=gap)]
 
