@@ -11,14 +11,17 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from channels.routing import URLRouter
 from django.http import HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.test import override_settings
+from django.urls import re_path
 
 from pushserver import subscriptions
 from pushserver.asgi import push_application
 from pushserver.consumers import SubscriberConsumer
 from pushserver.exceptions import StoreUnavailable
 from pushserver.requests import settled
+from pushserver.routing import http_urlpatterns
 from pushserver.signals import channel_subscribe, channel_unsubscribe
 from pushserver.stores.base import Store
 from pushserver.stores.memory import MemoryStore
@@ -865,6 +868,18 @@ async def test_one_unsubscribe_for_each_subscribe(
     assert heard[0][1].headers["x-mine"] == "yes"
     assert heard[0][1].resolver_match.args in {("röm",), ("room",)}
     assert {channel for _, _, channel in heard} <= {"röm", "room"}
+
+
+async def test_below_a_router_receivers_get_its_match(
+    serve: Serve, heard: list[tuple[str, Any, str]]
+) -> None:
+    """With whatever the routers around ours have taken."""
+    serve()
+    tenants = re_path(r"^tenant/(\w+)/", URLRouter(http_urlpatterns()))
+    client = Client(URLRouter([tenants]))
+    waiting = await hold(client, "/tenant/a/updates/room")
+    await ended_by("departure", client, waiting)
+    assert heard[0][1].resolver_match.args == ("a", "room")
 
 
 async def test_who_does_not_wait_does_not_subscribe(

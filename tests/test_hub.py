@@ -234,6 +234,22 @@ async def test_joins_do_not_all_come_at_once(layer):
         assert most <= 50
 
 
+async def test_joins_that_wait_for_a_layer_that_is_down_are_given_up(layer):
+    """Those behind the first few do not each wait for it: they join when it is back."""
+    layer.script |= {"group_add": hang, "group_send": hang}
+    async with serving(SCRIPTED) as running:
+        keys = [("default", f"{number}") for number in range(100)]
+        for key in keys:
+            with Subscription(running, key, None) as reader:
+                running.hub.rejoin(reader._live.membership)
+        await asyncio.sleep(3 * TIMEOUT)
+        assert layer.calls["group_add"] < 50
+        layer.script.clear()
+        layer.calls.clear()
+        await Reader(running, key=keys[-1]).poll(timeout=2 * RESYNC)
+        assert layer.calls["group_add"] >= 1
+
+
 async def test_an_outage_of_the_inbox_is_said_once(layer, caplog):
     """Not once a second, though it fails once a second."""
     async with serving(SCRIPTED) as running:
