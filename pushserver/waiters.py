@@ -234,11 +234,11 @@ class Waiters:
 
         Its client was given the channel's newest message that is known here.
         """
+        self.discard(follower)  # before: an audience ends with its last member
         audience = self._audiences.get(kind)
         if audience is None:
             audience = Audience(follower.seen, self, kind, write)
             self._audiences[kind] = audience
-        self.discard(follower)
         audience.members[follower] = writer
 
     def gather(self, kind: Hashable, audience: Audience) -> None:

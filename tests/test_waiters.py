@@ -153,6 +153,15 @@ def test_an_audience_is_told_together():
     assert audience.seen == Cursor(1, 0)
 
 
+def test_who_joins_again_is_still_told():
+    """Though it was the only one, and its audience had ended with it."""
+    hall = Hall("only")
+    hall.waiters.join(hall.followers["only"], "only", "kind", hall.write)
+    assert len(hall.waiters) == 1
+    hall.waiters.end_all(DELIVERY)
+    assert hall.written == [("only", Cursor(1, 0))]
+
+
 def test_who_is_busy_stands_alone_where_its_client_is():
     """Also in the middle of a delivery; it is parked at the end of that."""
     second = Message(id=Cursor(2, 0), previous=Cursor(1, 0), body=b"y")
