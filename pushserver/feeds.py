@@ -189,6 +189,8 @@ class Feed:
             for reader, outcome in zip(readers, outcomes, strict=True):
                 if self.readers.get(reader.head) is not reader:
                     continue  # closed meanwhile
+                if outcome is None and reader in self._behind:
+                    continue  # news meanwhile: the next look tells where it stands
                 if room > 0:
                     room -= self._tell(reader, outcome, entries, room)
                 else:

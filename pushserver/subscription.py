@@ -38,8 +38,9 @@ _FUTURE = 86_400
 class Subscription:
     """One reader's stream of messages after its cursor. Use it in a ``with``."""
 
-    __slots__ = ("_concurrency", "_from_end", "_gap", "_key", "_live", "_position",
-                 "_resync", "_seen", "_subscriptions", "waiter")  # fmt: skip
+    __slots__ = ("_concurrency", "_from_end", "_gap", "_key", "_left", "_live",
+                 "_position", "_resync", "_seen", "_subscriptions",
+                 "waiter")  # fmt: skip
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Subscription:
         self._position = cursor or START
         # Like the position, and never below what is forgotten.
         self._seen = START if cursor is None else max(cursor, _BACK_AT_START)
-        self._gap = False
+        self._gap = self._left = False
         self._resync = subscriptions.config.resync
         self._live: LiveChannel
 
@@ -93,6 +94,7 @@ class Subscription:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self._left = True
         if self.waiter is not None:
             self._live.membership.waiters.discard(self.waiter)
         self._subscriptions.hub.leave(self._live.membership)
@@ -159,6 +161,9 @@ class Subscription:
         if self._from_end == "oldest":
             return ()
         history = await self._live.read_all()
+        if self._live.known is None:
+            # Whoever stays parked is told by what a tail has, so there has to be one.
+            await self._live.read(history.head.newest)
         self._settle(history.head)
         # Of waived storage nothing begins: it is for who had the message before.
         kept = [i for i, message in enumerate(history.messages) if message.kept]
@@ -234,6 +239,8 @@ class Subscription:
         waiters = self._live.membership.waiters
         if self._subscriptions.draining:
             return Ending.SHUTDOWN
+        if self._left:  # while it looked: nobody would take it out again
+            return Ending.DEADLINE
         if self._concurrency == "first" and len(waiters):
             return Ending.CONFLICT
         if self._concurrency == "last":

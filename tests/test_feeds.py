@@ -9,18 +9,25 @@ from pushserver.conf import get_config
 from pushserver.exceptions import StoreUnavailable
 from pushserver.feeds import Feed, Reader
 from pushserver.frames import channel_head
-from pushserver.messages import START
+from pushserver.messages import START, Cursor
 from pushserver.spellings import MultiplexFrames
+from pushserver.stores import get_store
 from pushserver.subscribing import Refused, Wanted
 from pushserver.subscriptions import Subscriptions
 from tests.readers import publish, serving
 
 
-def feed_of(running: Subscriptions, *names: str, limit: int = 10_000) -> Feed:
+def feed_of(
+    running: Subscriptions,
+    *names: str,
+    limit: int = 10_000,
+    cursor: Cursor | None = None,
+    **terms: Any,
+) -> Feed:
     feed = Feed(running, MultiplexFrames(), limit=limit)
+    location = replace(get_config().locations[0], **terms)
     for name in names:
-        key = ("default", name)
-        feed.take(Wanted(head(name), key, None, get_config().locations[0]))
+        feed.take(Wanted(head(name), ("default", name), cursor, location))
     return feed
 
 
@@ -148,3 +155,59 @@ async def test_what_comes_while_it_is_collected_waits():
             await asyncio.sleep(0.1)
             assert [*waited, feed.waiting] == [False, True]
             assert [entry["text"] for entry in await collect(feed)] == ["x"]
+
+
+async def test_a_channel_that_is_closed_while_it_is_looked_at_holds_nobody():
+    """The look that is under way parks nobody whom nobody would take out again."""
+    async with serving(store="RemoteStore") as running:
+        with feed_of(running, "a") as feed:
+            look = asyncio.create_task(feed.collect())
+            await asyncio.sleep(0.005)
+            feed.close(head("a"))
+            await look
+        assert running.hub.held(("default", "a")) == 0
+
+
+async def test_who_begins_so_many_from_the_end_loses_nothing_after_that():
+    """On a channel that nobody has read before."""
+    async with serving() as running:
+        for n in range(10):
+            await publish(f"{n}", key=("default", "a"))
+        with feed_of(running, "a", first_message=3) as feed:
+            texts = [entry.get("text") for entry in await collect(feed)]
+            assert texts == [None, "7", "8", "9"]
+            await publish("next", key=("default", "a"))
+            await asyncio.sleep(0.01)
+            [entry] = await collect(feed)
+            assert (entry["text"], "gap" in entry) == ("next", False)
+
+
+async def test_a_loss_while_another_channel_is_looked_at_is_told_once():
+    """With the message after it, and with no position that goes before that."""
+    key = ("default", "a")
+    async with serving(store="VirtualStore", options={"max_messages": 2}) as running:
+        first = await publish("0", key=key)
+        with feed_of(running, "a", "b", cursor=first.id) as feed:
+            await feed.collect()
+            slow = feed.readers[head("b")]
+            look_on, looked = slow.next, asyncio.Event()
+
+            async def look() -> Any:
+                await looked.wait()
+                return await look_on()
+
+            slow.next = look  # type: ignore[method-assign]
+            feed.put_behind(feed.readers[head("a")])
+            feed.put_behind(slow)
+            collecting = asyncio.create_task(collect(feed))
+            await asyncio.sleep(0.01)
+            for n in range(5):  # by another process, faster than this one reads
+                await get_store().append("a", body=b"%d" % n)
+            running.hub.wake(key)
+            await asyncio.sleep(0.01)
+            looked.set()
+            entries = [entry for entry in await collecting if "a" in entry.values()]
+            while feed.waiting:
+                entries += await collect(feed)
+            told = [(entry.get("text"), "gap" in entry) for entry in entries]
+            assert told == [("3", True), ("4", False)]
