@@ -64,7 +64,9 @@ class Reader(Subscription):
     @property
     def outcome(self) -> Found:
         """What there is to tell by now, None when nothing has come."""
-        return self.found if self.waiter is None else self.waiter.outcome
+        if self.found is not None or self.waiter is None:
+            return self.found
+        return self.waiter.outcome
 
     def messages(self, delivery: Delivery) -> Sequence[Message]:
         """Return what was delivered, and what the tail has after that by now."""

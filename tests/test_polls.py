@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -9,11 +10,13 @@ import pytest
 
 from pushserver import polls, publishing
 from pushserver.conf import get_config
+from pushserver.exceptions import StoreUnavailable
 from pushserver.frames import channel_head
-from pushserver.messages import Cursor
+from pushserver.messages import Cursor, Message
 from pushserver.polls import Poll
 from pushserver.requests import ConnectionSignals
 from pushserver.stores import get_store
+from pushserver.stores.base import SharedStore
 from pushserver.subscribing import Refused, Wanted
 from pushserver.subscriptions import Subscriptions
 from tests.faults import RemoteStore
@@ -234,3 +237,25 @@ async def test_a_store_that_is_down_is_told_of_its_channels():
         with await begun(running, *names) as poll:
             errors = [entry["error"] for entry in await answered(poll)]
             assert errors == [503] * 120
+
+
+class FullStore(RemoteStore, SharedStore):
+    """Takes no message any more, as a Redis that has no memory left."""
+
+    async def append(self, channel_id: str, **message: Any) -> Message:
+        raise StoreUnavailable("out of memory")
+
+    async def report_held(self, held: Mapping[str, int]) -> None:
+        """Nobody asks."""
+
+    async def held_elsewhere(self, channel_id: str) -> int:
+        return 0
+
+
+async def test_a_contest_that_cannot_be_held_is_told():
+    """Though the reader is parked by then: it may be one of two."""
+    async with serving(store={"type": f"{__name__}.FullStore"}) as running:
+        poll = Poll(running, limit=10_000)
+        with poll:
+            await poll.begin([wanted("a", concurrency="last")])
+            assert [entry["error"] for entry in await answered(poll)] == [503]
