@@ -249,12 +249,15 @@ class LiveChannel:
         first = fresh[0]
         level = first.previous if since is None else since
         for waiter in self.membership.waiters.take():
-            if waiter.seen >= first.id:
-                self._deliver_rest(waiter, fresh)
-            elif waiter.gap or not level <= waiter.seen <= first.previous:
-                waiter.end(with_gap)
-            else:
-                waiter.end(everything)
+            try:
+                if waiter.seen >= first.id:
+                    self._deliver_rest(waiter, fresh)
+                elif waiter.gap or not level <= waiter.seen <= first.previous:
+                    waiter.end(with_gap)
+                else:
+                    waiter.end(everything)
+            except Exception:  # the others would be parked nowhere
+                logger.exception("A delivery failed")
 
     def _deliver_rest(self, waiter: Waiter, fresh: Sequence[Message]) -> None:
         """Deliver to a waiter that the store had told of more than the tail knew."""

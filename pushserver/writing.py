@@ -6,6 +6,7 @@ so it is driven by hand up to that point, without a task. Where it suspends, the
 is finished by a task of the connection.
 """
 
+import asyncio
 import types
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from functools import partial
@@ -71,7 +72,12 @@ class Writer:
         if steps is not waited_for or not steps.done():
             return None
         self._rest = None
-        if error := steps.exception():
+        try:
+            steps.result()
+        except asyncio.CancelledError:  # the server's, and no end of the fan-out
+            self.close()
+            self.on_end(None)
+        except Exception as error:
             self.close()
             self.on_end(error)
         else:

@@ -2,7 +2,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import pytest
 
@@ -208,6 +209,19 @@ async def test_what_is_published_here_needs_no_read():
         await asyncio.sleep(0.001)
         assert held.outcome == Delivery([message for message, _ in sent])
         assert store.reads - reads <= 1  # that of the verification
+
+
+async def test_a_bug_of_one_reader_is_its_own(caplog: pytest.LogCaptureFixture):
+    """The others get the message all the same."""
+    async with channel() as live:
+        await append(live)
+        await live.read(START)
+        first, second = park(live), park(live)
+        first.on_end = cast(Any, partial(divmod, 1, 0))
+        await publish(live)
+        await asyncio.sleep(0.1)
+        assert isinstance(second.outcome, Delivery)
+        assert "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize("why", ["a hole", "a deletion", "a read", "no head", "loss"])

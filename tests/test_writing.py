@@ -193,6 +193,16 @@ async def test_a_send_that_is_a_future_needs_nobody_to_wait():
     assert len(server.sent) == 2
 
 
+async def test_a_future_that_the_server_cancels_ends_its_own_stream():
+    """And nobody else's: the client shall come back."""
+    server, other = Futures(), Server()
+    told = Told(server)
+    told.write()
+    server.sent[0].future.cancel()
+    assert write_to_all([told.writer, Told(other).writer], dict(EVENT)) == [told.writer]
+    assert (told.ends, other.sent) == ([None], [EVENT])
+
+
 async def test_a_future_can_be_waited_for():
     """By who is the only one to write, from now on; and that can be cancelled."""
     server = Futures()
