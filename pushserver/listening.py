@@ -20,7 +20,8 @@ def listen(address: str, port: int, *, ipv6: bool = False) -> socket.socket:
     """
     family = socket.AF_INET6 if ipv6 or ":" in address else socket.AF_INET
     found = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM)
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named, because asyncio sets TCP_NODELAY only where it sees that this is TCP.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(found[0][4])

@@ -22,6 +22,7 @@ def test_listens(address, ipv6, expected):
     with listen(address, 0, ipv6=ipv6) as listener:
         host, port = listener.getsockname()[:2]
         assert host == expected
+        assert listener.proto == socket.IPPROTO_TCP
         socket.create_connection((host, port), timeout=5).close()
 
 
