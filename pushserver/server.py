@@ -44,6 +44,11 @@ AccessLog = Callable[[str, int | None, int], None]
 
 # How long a cancelled application may take to end.
 CANCEL_GRACE = 1.0
+# Connections that asyncio accepts in one turn of the loop. Where there are no
+# descriptors left it logs an error for each of so many, once a second.
+_AT_ONCE = 20
+# Seconds for the request of who was accepted when the drain began.
+_LATE = 0.5
 
 
 def serve(
@@ -143,9 +148,11 @@ class Server(DaphneServer):
 
     async def _accept(self) -> asyncio.Server:
         build = self.http_factory.buildProtocol
-        return await asyncio.get_running_loop().create_server(
-            lambda: Transport(build), sock=self.listener, backlog=BACKLOG
+        accepting = await asyncio.get_running_loop().create_server(
+            lambda: Transport(build), sock=self.listener, backlog=_AT_ONCE
         )
+        self.listener.listen(BACKLOG)  # the kernel's, which that has made as short
+        return accepting
 
     def run(self) -> bool:
         """Serve until stopped; False if somebody had to be cut off."""
@@ -160,6 +167,8 @@ class Server(DaphneServer):
 
     def connection_opened(self, connection: "Channel | WebSocketProtocol") -> None:
         self._open.add(connection)
+        if self.draining and isinstance(connection, Channel):
+            loop.call_later(_LATE, connection.close_when_idle)
 
     def connection_closed(self, connection: "Channel | WebSocketProtocol") -> None:
         self._open.discard(connection)

@@ -32,23 +32,35 @@ class Transport(asyncio.Protocol):
     So is the producer, which is told when the client does not keep up.
     """
 
-    __slots__ = ("_build", "_host", "_peer", "_transport", "producer", "protocol")
+    __slots__ = ("_build", "_ended", "_host", "_peer", "_transport", "producer",
+                 "protocol")  # fmt: skip
 
     def __init__(self, build: Callable[[Any], Any]) -> None:
         self._build = build
+        self._ended = False  # nothing is written any more
         self.producer: Any = None
+        self.protocol: Any = None
 
     # What asyncio calls.
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        self._peer = _address(transport.get_extra_info("peername"))
+        peer = transport.get_extra_info("peername")
+        if peer is None:  # gone while it waited to be accepted
+            transport.abort()
+            return
+        self._peer = _address(peer)
         self._host = _address(transport.get_extra_info("sockname"))
         self.protocol = self._build(self._peer)
         self.protocol.makeConnection(self)
 
     def data_received(self, data: bytes) -> None:
         self.protocol.dataReceived(data)
+
+    def eof_received(self) -> None:
+        """Take a half-close for the end, as Twisted does: nobody reads the rest."""
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
 
     def pause_writing(self) -> None:
         if self.producer is not None:
@@ -61,7 +73,8 @@ class Transport(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         reason = ConnectionDone() if error is None else ConnectionLost(str(error))
         protocol, self.protocol, self.producer = self.protocol, None, None
-        protocol.connectionLost(Failure(reason))
+        if protocol is not None:
+            protocol.connectionLost(Failure(reason))
 
     # What the protocol calls.
 
@@ -72,8 +85,8 @@ class Transport(asyncio.Protocol):
         return self._host
 
     def write(self, data: bytes) -> None:
-        # uvloop's raises where the connection is lost, Twisted's never did.
-        if self.protocol is not None:
+        # These raise where the connection is lost or half closed, Twisted's never did.
+        if self.protocol is not None and not self._ended:
             self._transport.write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
@@ -88,6 +101,7 @@ class Transport(asyncio.Protocol):
         self._transport.close()
 
     def loseWriteConnection(self) -> None:
+        self._ended = True
         self._transport.write_eof()
 
     def abortConnection(self) -> None:

@@ -11,11 +11,13 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import sys
 import threading
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from pathlib import Path
+from socket import create_connection
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -23,6 +25,7 @@ from asgiref.sync import sync_to_async
 from tests.e2e.servers import ROOT, Server, free_port, wait_until
 
 LIMIT = 1000
+crowd: list[Any] = []
 LENGTH = (b"content-length", b"5")
 
 
@@ -116,6 +119,14 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
             await answer(200, "first the answer, then some work")
             await asyncio.sleep(0.5)
             tell("got", "late work done")
+        case "/crowd":
+            # One that is accepted before the drain begins, and made known after that.
+            crowd.append(create_connection(tuple(scope["server"])))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await answer(200, "it is under way")
+            await asyncio.sleep(1)
         case "/files":
             await answer(200, json.dumps(resource.getrlimit(resource.RLIMIT_NOFILE)))
         case "/big":
@@ -172,6 +183,7 @@ async def flood(scope: Any, send: Any) -> None:
             await send({**event, "more_body": n < 255})
         tell("wrote", n)
         await drain()
+    tell("got", "room for all")
 
 
 async def socket(scope: Any, receive: Any, send: Any) -> None:

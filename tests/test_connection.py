@@ -105,7 +105,9 @@ def test_chunked_body_up_to_the_limit(server):
         assert connection.response().body == b"1000"
 
 
-@pytest.mark.parametrize("end", [b"", b"0\r\n\r\n", b"1\r\nx\r\n0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "end", [b"", b"0\r\n\r\n", b"1\r\nx\r\n0\r\n\r\n", b"no chunk\r\n"]
+)
 def test_chunked_body_above_the_limit(server, end):
     """A chunked body is refused as soon as it is too big, however it goes on."""
     with server.connect() as connection:
@@ -115,6 +117,7 @@ def test_chunked_body_above_the_limit(server, end):
         connection.send(b"3E9\r\n" + b"x" * 1001 + b"\r\n" + end)
         assert connection.response().status == 413
     assert ["/limited/chunks"] not in told(server, "got")
+    assert "Fatal error" not in server.stderr
 
 
 def test_body_that_stops_halfway(server):
@@ -209,6 +212,25 @@ def test_an_application_may_wait_for_a_client_that_does_not_read():
         assert len(body) == 64 * 2**20
         assert len(told(server, "wrote")) == 256
         assert memory_peak(server) - peak < 8 * 2**20
+
+
+def test_who_waits_for_a_client_goes_on_when_the_connection_is_closing():
+    """As it does after the answer to a request that has asked for it."""
+    with start() as server, server.connect() as connection:
+        connection.request("GET", "/flood", headers={"Connection": "close"})
+        assert len(connection.response().body) == 64 * 2**20
+        wait_told(server, "got", "room for all")
+
+
+def test_an_answer_in_two_writes_is_not_held_back(server):
+    """Nagle's algorithm would keep the body until the client, 40 ms later, has said
+    that the head is there."""
+    started = time.monotonic()
+    with server.connect() as connection:
+        for _ in range(25):
+            connection.request("POST", "/", headers={"Content-Length": "0"})
+            assert connection.response().status == 200
+    assert time.monotonic() - started < 0.8
 
 
 def test_a_websocket_is_waited_for_alike():

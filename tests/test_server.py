@@ -84,6 +84,12 @@ def test_drain_of_nobody(server):
     assert told(server, "ended") == [[True]]
 
 
+def test_drain_ends_a_connection_that_was_just_accepted(server):
+    """Which has asked for nothing, and would hold it up."""
+    assert server.request("GET", "/crowd").status == 200
+    assert server.wait(5) == 0
+
+
 def test_drain_ends_a_connection_after_its_stream(server):
     """A response that had begun is completed, then its connection closes."""
     with server.connect() as connection:

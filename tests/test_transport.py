@@ -197,3 +197,36 @@ async def test_connection_that_breaks():
         pair.socket.close()
         await pair.protocol.until(lambda: pair.protocol.lost is not None)
         assert isinstance(pair.protocol.lost, ConnectionLost)
+
+
+async def test_what_is_written_after_a_half_close_goes_nowhere():
+    """As with Twisted's own, where it is no error."""
+    async with Pair() as pair:
+        pair.transport.loseWriteConnection()
+        pair.transport.write(b"too late")
+        assert await pair.read(1) == b""
+
+
+async def test_client_that_half_closes_and_does_not_read():
+    """It is gone: the rest is not waited for."""
+    async with Pair() as pair:
+        pair.transport.write(bytes(2**24))
+        pair.socket.shutdown(socket.SHUT_WR)
+        await pair.protocol.until(lambda: pair.protocol.lost is not None)
+
+
+def test_client_that_is_gone_before_it_is_accepted():
+    """As uvloop tells it: there is no peer any more, and nothing to build."""
+    told: list[str] = []
+
+    class Gone:
+        def get_extra_info(self, name: str) -> None:
+            told.append(name)
+
+        def abort(self) -> None:
+            told.append("abort")
+
+    transport = Transport(lambda address: pytest.fail("for nobody"))
+    transport.connection_made(Gone())
+    transport.connection_lost(None)
+    assert told == ["peername", "abort"]
