@@ -15,6 +15,7 @@ import signal
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import urlopen
@@ -30,6 +31,7 @@ __all__ = ["group_of", "measured", "origin_of"]
 APPLICATIONS = ("ceiling", "ours")
 DELIVERIES = 40_000
 MOST = 60  # messages: after each it waits until the server is idle
+CHANNELS, FLOODED = 50, 500  # of a flood: channels, and readers of all of them
 SHOWN = 0.4  # us: what takes less is not named
 # What the processor runs, by library and symbol: the first that fits.
 GROUPS = (
@@ -114,10 +116,23 @@ def shares(counts: Mapping[str, float]) -> Shares:
 
 
 def measured(
-    server: str, transport: str, readers: int, deliveries: int = DELIVERIES
+    server: str,
+    transport: str,
+    readers: int | None,
+    deliveries: int = DELIVERIES,
 ) -> str:
-    """Both views, as a page."""
-    messages = min(max(2, deliveries // readers), MOST)
+    """Both views, as a page; without a number of readers those of a flood."""
+    messages = min(max(2, deliveries // (readers or FLOODED)), MOST)
+
+    def burst(target: Target, messages: int = messages) -> float:
+        with Load(target) as load:
+            if readers is None:
+                each = FLOODED // CHANNELS
+                found = load.flood(channels=CHANNELS, each=each, messages=messages)
+            else:
+                found = load.burst(readers=readers, messages=messages)
+        return found.cpu_us
+
     views: list[list[tuple[float, Shares]]] = []
     for view, sampled in ((native, False), (python, True)):
         views.append([])
@@ -128,13 +143,9 @@ def measured(
                 transport=transport,
                 sampled=sampled,
             )
-            with running(candidate) as target, Load(target) as load:
-                load.burst(readers=readers, messages=1)
-
-                def burst(load: Load = load) -> float:
-                    return load.burst(readers=readers, messages=messages).cpu_us
-
-                views[-1].append(view(target, burst))
+            with running(candidate) as target:
+                burst(target, 1)
+                views[-1].append(view(target, partial(burst, target)))
     about = machine()
     heads = (
         "what the processor runs",
@@ -142,7 +153,7 @@ def measured(
     )
     return "\n".join(
         [
-            f"# {server}, {TRANSPORTS[transport]}, {readers:,} readers of one channel",
+            f"# {server}, {TRANSPORTS[transport]}, {load_of(readers)}",
             "",
             f"CPU us per delivery. {about['date']}, {about['system']}, "
             f"Python {about['python']}.",
@@ -153,6 +164,12 @@ def measured(
             ),
         ]
     )
+
+
+def load_of(readers: int | None) -> str:
+    if readers is None:
+        return f"{CHANNELS} channels with {FLOODED // CHANNELS} readers at full speed"
+    return f"{readers:,} readers of one channel"
 
 
 def table(head: str, columns: list[tuple[float, Shares]]) -> Iterator[str]:
@@ -186,12 +203,14 @@ def main() -> None:
     parser.add_argument("server", nargs="?", default="uvicorn", choices=STARTS)
     parser.add_argument("transport", nargs="?", default="poll", choices=TRANSPORTS)
     parser.add_argument("--readers", type=int, default=1000)
+    parser.add_argument("--flood", action="store_true", help="many channels at once")
     asked = parser.parse_args()
     allow_many_connections()
-    page = measured(asked.server, asked.transport, asked.readers)
+    readers = None if asked.flood else asked.readers
+    page = measured(asked.server, asked.transport, readers)
     place = RESULTS / "profiles"
     place.mkdir(parents=True, exist_ok=True)
-    name = f"{asked.server}-{asked.transport}-{asked.readers}.md"
+    name = f"{asked.server}-{asked.transport}-{readers or 'flood'}.md"
     (place / name).write_text(page + "\n")
     print(page)
 
