@@ -16,12 +16,13 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
 from bench.__main__ import RESULTS, machine
-from bench.client import Load, Target, allow_many_connections
+from bench.client import Load, Target, allow_many_connections, processes
 from bench.names import TRANSPORTS
 from bench.servers import STARTS, Candidate, running
 from tests.e2e.servers import ROOT
@@ -83,7 +84,8 @@ def native(target: Target, burst: Callable[[], float]) -> tuple[float, Shares]:
     with TemporaryDirectory() as folder:
         data = str(Path(folder, "perf.data"))
         record = ["perf", "record", "-q", "-e", "cpu-clock", "-F", "1999", "-o", data]
-        pids = ",".join(map(str, target.pids))
+        # Granian's worker is a child of what was started.
+        pids = ",".join(map(str, chain.from_iterable(map(processes, target.pids))))
         with subprocess.Popen([*record, "-p", pids], stderr=subprocess.PIPE) as perf:
             spent = burst()
             perf.send_signal(signal.SIGINT)

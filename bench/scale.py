@@ -51,9 +51,12 @@ def growth(server: str, sizes: Sequence[int]) -> list[Line]:
     found: dict[tuple[Candidate, int], list[Result]] = {}
     for _ in range(RUNS):
         for candidate in candidates:
-            # In a process of its own: a burst leaves memory that readers use again.
-            with running(candidate) as target:
-                waiting = idle(target, sizes)
+            # In processes of their own: a burst leaves memory that readers use again,
+            # and who has waited for 20 seconds asks again, which is not idle.
+            waiting = {}
+            for group in (sizes[:-1], sizes[-1:]):
+                with running(candidate) as target:
+                    waiting |= idle(target, group)
             with running(candidate) as target, Load(target) as load:
                 for readers in sizes:
                     messages = min(20, max(1, 4000 // readers))
@@ -71,8 +74,7 @@ def idle(target: Target, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
     with Load(target) as load:
         for readers in sizes:
             # Daphne looks at all its connections each second or two.
-            seconds = 4.0 if readers == sizes[-1] else 0.5
-            result = load.idle(readers=readers, seconds=seconds, base=base)
+            result = load.idle(readers=readers, seconds=3.0, base=base)
             found[readers] = {**result.more, "base_bytes": float(base)}
     return found
 
