@@ -255,6 +255,10 @@ class Server(DaphneServer):
         except TimeoutError:
             self._cut = True
         await _bury(asyncio.all_tasks() - {asyncio.current_task()})
+        for connection in tuple(self._open):
+            connection.transport.abortConnection()
+        # The turn in which the last are told: asyncio's would fail afterwards.
+        await asyncio.sleep(0)
 
 
 async def _bury(tasks: Iterable[asyncio.Task[Any]]) -> None:
