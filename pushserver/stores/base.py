@@ -32,7 +32,7 @@ is true (its state is in this process), else on the loop it was made for.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Required, TypedDict, Unpack
 
 from pushserver.messages import START, Cursor, Message
 
@@ -40,6 +40,7 @@ __all__ = [
     "Appended",
     "Head",
     "History",
+    "NewMessage",
     "Position",
     "SharedStore",
     "Store",
@@ -102,6 +103,15 @@ class Appended(NamedTuple):
     head: Head | None
 
 
+class NewMessage(TypedDict, total=False):
+    """What ``append`` takes beside the channel, for who only hands it on."""
+
+    body: Required[bytes]
+    content_type: str | None
+    event: str | None
+    keep: bool
+
+
 class Store(ABC):
     """Keeps the messages of channels; the module's page is the contract."""
 
@@ -121,23 +131,14 @@ class Store(ABC):
         """Add a message to the channel, creating it, and return it with its id."""
 
     async def append_and_head(
-        self,
-        channel_id: str,
-        *,
-        body: bytes,
-        content_type: str | None = None,
-        event: str | None = None,
-        keep: bool = True,
+        self, channel_id: str, **message: Unpack[NewMessage]
     ) -> Appended:
         """Append, and say where the channel stands then, if that costs nothing more.
 
         Whoever wants a head that was not told asks for it. With one, readers of this
         process are given the message without a read.
         """
-        message = await self.append(
-            channel_id, body=body, content_type=content_type, event=event, keep=keep
-        )
-        return Appended(message, None)
+        return Appended(await self.append(channel_id, **message), None)
 
     @abstractmethod
     async def read(

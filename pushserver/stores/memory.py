@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from threading import Lock
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from pushserver.messages import START, Cursor, Message
-from pushserver.stores.base import Appended, Head, History, Store, reachable
+from pushserver.stores.base import Appended, Head, History, NewMessage, Store, reachable
 
 __all__ = ["MemoryStore", "StoreStatistics"]
 
@@ -113,20 +113,12 @@ class MemoryStore(Store):
             return message
 
     async def append_and_head(
-        self,
-        channel_id: str,
-        *,
-        body: bytes,
-        content_type: str | None = None,
-        event: str | None = None,
-        keep: bool = True,
+        self, channel_id: str, **message: Unpack[NewMessage]
     ) -> Appended:
-        message = await self.append(
-            channel_id, body=body, content_type=content_type, event=event, keep=keep
-        )
+        appended = await self.append(channel_id, **message)
         with self._lock:
             head = self._head(self._channels.get(channel_id))
-        return Appended(message, head)
+        return Appended(appended, head)
 
     async def read(
         self, channel_id: str, *, after: Cursor, limit: int | None = None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 from uuid import uuid4
 
 from pushserver.forks import forget_in_child
@@ -15,6 +15,7 @@ from pushserver.stores.base import (
     Appended,
     Head,
     History,
+    NewMessage,
     Position,
     SharedStore,
     reachable,
@@ -76,19 +77,8 @@ class RedisStore(SharedStore):
         forget_in_child(self._connections)
         forget_in_child(self._reported)
 
-    async def append(
-        self,
-        channel_id: str,
-        *,
-        body: bytes,
-        content_type: str | None = None,
-        event: str | None = None,
-        keep: bool = True,
-    ) -> Message:
-        appended = await self.append_and_head(
-            channel_id, body=body, content_type=content_type, event=event, keep=keep
-        )
-        return appended.message
+    async def append(self, channel_id: str, **message: Unpack[NewMessage]) -> Message:
+        return (await self.append_and_head(channel_id, **message)).message
 
     async def append_and_head(
         self,
