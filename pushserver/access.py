@@ -31,6 +31,7 @@ Address = IPv4Address | IPv6Address
 
 _HOST_HEADERS = ("HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT")
 _FOR = re.compile(r"(?:^|;)\s*for\s*=([^;]*)", re.IGNORECASE)
+_LONGEST = 64  # characters of an address that is worth remembering
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
@@ -154,9 +155,14 @@ def _sender(
     return address
 
 
+def _parse(text: str) -> Address | None:
+    read = _read_address if len(text) <= _LONGEST else _read_address.__wrapped__
+    return read(text)
+
+
 # Those who publish are few, and reading an address takes 7 us.
 @lru_cache(maxsize=1024)
-def _parse(text: str) -> Address | None:
+def _read_address(text: str) -> Address | None:
     # 192.0.2.1:4711 and "[2001:db8::1]:4711" are ways to write a hop, too.
     text = text.strip(' \t"')
     if text.startswith("["):
