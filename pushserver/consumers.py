@@ -1,6 +1,5 @@
 """One consumer for each role: who reads, and who publishes."""
 
-import random
 from collections.abc import Awaitable
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ from pushserver import (
     access,
     answers,
     cors,
+    deadlines,
     endpoints,
     eventstreams,
     publishing,
@@ -21,7 +21,7 @@ from pushserver.channel_report import ChannelInfo, render
 from pushserver.conf import get_config
 from pushserver.endpoints import Headers, Receive, Reply
 from pushserver.exceptions import StoreUnavailable
-from pushserver.location_consumer import NO_STORE, LocationConsumer
+from pushserver.location_consumer import LocationConsumer
 from pushserver.messages import Cursor
 from pushserver.requests import (
     ConnectionSignals,
@@ -33,9 +33,6 @@ from pushserver.subscription import Subscription
 from pushserver.waiters import Ending, Key, Outcome
 
 __all__ = ["LocationConsumer", "PublisherConsumer", "SubscriberConsumer"]
-
-# A poll ends at 80 to 100 % of its time, so that readers spread.
-_DEADLINE_FROM = 0.8
 
 NOT_ACCEPTABLE = endpoints.line(
     406, "What your Accept asks for is not offered here ('transports')."
@@ -151,7 +148,7 @@ class SubscriberConsumer(ReadingConsumer):
             if outcome is None and (waiter := subscription.waiter) is not None:
                 # A browser's are a kilobyte; who asks again gets them from the scope.
                 self._headers = None
-                timeout = location.poll_timeout * random.uniform(_DEADLINE_FROM, 1)
+                timeout = deadlines.spread(location.poll_timeout)
                 held = endpoints.wait(waiter, receive, timeout)
                 outcome = await (_telling(signals, key[1], held) if signals else held)
                 if outcome is None:
@@ -226,7 +223,7 @@ class PublisherConsumer(LocationConsumer):
             return 200, *self._report(await publishing.info(key))
         return endpoints.line(404, "There is no such channel.")
 
-    async def _post(self, key: Key, body: bytes) -> Reply | None:
+    async def _post(self, key: Key, body: bytes) -> Reply:
         location = self.location
         if not location.create_on_post and not await publishing.exists(key):
             return endpoints.line(404, "There is no such channel.")
@@ -246,9 +243,7 @@ class PublisherConsumer(LocationConsumer):
             headers, about = [], b""
         headers.append((b"etag", published.message.id.etag.encode()))
         headers.append((b"x-push-held", b"%d" % published.held))
-        headers += [(b"content-length", b"%d" % len(about)), NO_STORE]
-        await self.base_send.answer(201 if published.held else 202, headers, about)
-        return None
+        return 201 if published.held else 202, headers, about
 
     def _report(self, info: ChannelInfo) -> tuple[Headers, bytes]:
         accept = self.headers.get(b"accept", b"*/*").decode("latin-1")

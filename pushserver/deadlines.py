@@ -5,15 +5,19 @@ collection walks; a place in a dictionary costs neither.
 """
 
 import asyncio
+import random
 import threading
 from collections.abc import Callable
 from math import ceil
 from weakref import ref
 
-__all__ = ["GRAIN", "Callback", "Due", "call_in"]
+__all__ = ["GRAIN", "Callback", "Due", "call_in", "spread"]
 
 GRAIN = 0.1
 """The seconds by which a deadline may be late; it is never early."""
+
+# Of a time: who came together shall not come back together.
+_SPREAD = (0.8, 1.0)
 
 Callback = Callable[[], None]
 Due = dict[Callback, None]
@@ -51,3 +55,8 @@ def call_in(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callback)
 def _call(slots: dict[int, Due], number: int) -> None:
     for callback in list(slots.pop(number)):
         callback()
+
+
+def spread(seconds: float) -> float:
+    """Return 80 to 100 % of the time, so that those who were held spread."""
+    return seconds * random.uniform(*_SPREAD)

@@ -20,9 +20,9 @@ from pushserver.names import validate_channel_id
 from pushserver.reach import serve_here
 from pushserver.waiters import Key
 
-__all__ = ["NO_STORE", "LocationConsumer"]
+__all__ = ["LocationConsumer"]
 
-NO_STORE = (b"cache-control", b"no-store")
+_NO_STORE = (b"cache-control", b"no-store")
 
 
 class LocationConsumer(AsyncHttpConsumer):
@@ -105,4 +105,4 @@ class LocationConsumer(AsyncHttpConsumer):
         """Return an answer's headers with those that every answer has."""
         if any(name.lower() == b"cache-control" for name, _ in headers):
             return [*headers]
-        return [*headers, NO_STORE]
+        return [*headers, _NO_STORE]

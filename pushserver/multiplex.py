@@ -1,12 +1,11 @@
 """Many channels on one request: a long poll of all of them, or an event stream."""
 
-import random
 from typing import ClassVar
 
 from django.core.handlers.asgi import get_script_prefix
 from django.http.response import HttpResponseBase
 
-from pushserver import endpoints, eventstreams, subscribing, subscriptions
+from pushserver import deadlines, endpoints, eventstreams, subscribing, subscriptions
 from pushserver.accepting import transport_of
 from pushserver.conf import get_config
 from pushserver.consumers import (
@@ -21,9 +20,6 @@ from pushserver.subscribing import Refused, Wanted
 from pushserver.waiters import Ending
 
 __all__ = ["MultiplexConsumer"]
-
-# A poll ends at 80 to 100 % of its time, so that readers spread.
-_DEADLINE_FROM = 0.8
 
 
 class MultiplexConsumer(ReadingConsumer):
@@ -64,7 +60,7 @@ class MultiplexConsumer(ReadingConsumer):
             await poll.begin(wanted)
             if signals is not None:
                 poll.tell(signals)
-            timeout = self.location.poll_timeout * random.uniform(_DEADLINE_FROM, 1)
+            timeout = deadlines.spread(self.location.poll_timeout)
             if await endpoints.wait(poll.news, receive, timeout) is None:
                 return None
             entries = poll.entries()

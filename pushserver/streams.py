@@ -9,7 +9,6 @@ the client is.
 """
 
 import asyncio
-import random
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from functools import partial
 from typing import Any
@@ -25,8 +24,6 @@ from pushserver.writing import Writer, write_to_all
 
 __all__ = ["Stream"]
 
-# Streams end at 80 to 100 % of their time, so that readers spread.
-_UNTIL = (0.8, 1.0)
 # A client that does not read does not hear goodbye.
 _GOODBYE = 1.0
 
@@ -72,7 +69,7 @@ class Stream:
         client sends; it may call ``end`` and ``work``. When cancelled it says goodbye,
         too.
         """
-        seconds = self._location.max_stream_seconds * random.uniform(*_UNTIL)
+        seconds = deadlines.spread(self._location.max_stream_seconds)
         self._started = True
         if self._heartbeat is not None:
             self._beat_later()

@@ -7,7 +7,7 @@ from weakref import ref
 
 import pytest
 
-from pushserver.deadlines import GRAIN, call_in
+from pushserver.deadlines import GRAIN, call_in, spread
 
 
 async def test_a_deadline_is_never_early_and_hardly_late() -> None:
@@ -74,3 +74,11 @@ def test_a_loop_that_is_gone_is_forgotten(ended: bool) -> None:
     del loop
     gc.collect()
     assert gone() is None
+
+
+def test_those_who_came_together_do_not_come_back_together() -> None:
+    """They end at 80 to 100 % of their time."""
+    ends = [spread(10) for _ in range(1000)]
+    assert min(ends) >= 8
+    assert max(ends) <= 10
+    assert max(ends) - min(ends) > 1
