@@ -222,8 +222,11 @@ class Server(DaphneServer):
             return
         self.draining = True
         self._deadline = time.monotonic() + self.drain_timeout
-        self._accepting.close()
-        reactor.callLater(self.drain_timeout, self._out_of_time)
+        # In two steps: asyncio's server forgets a connection that it has accepted in
+        # this turn when it closes before the next one.
+        loop.remove_reader(self.listener)
+        loop.call_soon(self._accepting.close)
+        self._out_of_time = loop.call_later(self.drain_timeout, self._cut_off)
         self.on_drain()
         for connection in tuple(self._open):
             if isinstance(connection, Channel):
@@ -238,7 +241,7 @@ class Server(DaphneServer):
         if self.draining and not self._open and not self._running:
             _stop()
 
-    def _out_of_time(self) -> None:
+    def _cut_off(self) -> None:
         logger.warning("Cutting %d connections that did not end.", len(self._open))
         _stop()
 
@@ -249,6 +252,7 @@ class Server(DaphneServer):
         return Deferred.fromFuture(asyncio.ensure_future(_bury(self._running)))
 
     async def _end(self) -> None:
+        self._out_of_time.cancel()
         left = 0.0 if self._cut else self._deadline - time.monotonic()
         try:
             await asyncio.wait_for(self.on_stop(), max(left, CANCEL_GRACE))

@@ -119,11 +119,11 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
             await answer(200, "first the answer, then some work")
             await asyncio.sleep(0.5)
             tell("got", "late work done")
-        case "/crowd":
+        case "/crowd/1" | "/crowd/2":
             # One that is accepted before the drain begins, and made known after that.
             crowd.append(create_connection(tuple(scope["server"])))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            for _ in range(int(scope["path"][-1])):
+                await asyncio.sleep(0)
             os.kill(os.getpid(), signal.SIGTERM)
             await answer(200, "it is under way")
             await asyncio.sleep(1)

@@ -84,9 +84,10 @@ def test_drain_of_nobody(server):
     assert told(server, "ended") == [[True]]
 
 
-def test_drain_ends_a_connection_that_was_just_accepted(server):
-    """Which has asked for nothing, and would hold it up."""
-    assert server.request("GET", "/crowd").status == 200
+@pytest.mark.parametrize("turns", [1, 2])
+def test_drain_ends_a_connection_that_was_just_accepted(server, turns):
+    """Which has asked for nothing, and would hold it up; so many turns of the loop."""
+    assert server.request("GET", f"/crowd/{turns}").status == 200
     assert server.wait(5) == 0
 
 
@@ -177,7 +178,7 @@ def test_stop_has_a_deadline():
     with start(drain_timeout=0.5, stop_takes=3600) as server:
         assert server.stop(deadline=8) == 0
         assert told(server, "ended") == [[False]]
-        assert "Traceback" not in server.stderr
+        assert not server.stderr
 
 
 def test_second_signal(server):
