@@ -16,9 +16,9 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from pushserver.conf import Config
-from pushserver.locations import Location
+from pushserver.conf.locations import Location
+from pushserver.conf.values import Network
 from pushserver.tokens import verify_publish
-from pushserver.values import Network
 
 __all__ = [
     "check_host",

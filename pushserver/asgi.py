@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
 
-from pushserver import subscriptions
 from pushserver.conf import get_config
-from pushserver.endpoints import Receive, Scope, Send, line, reply
+from pushserver.consumers.endpoints import Receive, Scope, Send, line, reply
+from pushserver.engine import subscriptions
 from pushserver.heap import freeze_once
 from pushserver.reach import serve_here
 from pushserver.requests import settled

@@ -3,8 +3,8 @@
 from django.urls import get_script_prefix
 
 from pushserver.conf import Config, get_config
+from pushserver.conf.locations import Location
 from pushserver.exceptions import InvalidChannelId, NobodyListens
-from pushserver.locations import Location
 from pushserver.names import validate_channel_id
 
 __all__ = ["channel_url", "publisher_url", "publishing_terms"]

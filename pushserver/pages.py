@@ -14,10 +14,10 @@ from django.urls import get_script_prefix
 
 from pushserver import links
 from pushserver.conf import get_config
+from pushserver.conf.locations import Location
+from pushserver.engine.publishing import ChannelInfo
 from pushserver.exceptions import PushError
-from pushserver.locations import Location
 from pushserver.messages import START
-from pushserver.publishing import ChannelInfo
 from pushserver.sending import achannel_info, channel_info
 
 __all__ = [

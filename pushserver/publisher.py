@@ -13,9 +13,9 @@ from contextlib import suppress
 from multiprocessing.util import Finalize
 
 from pushserver.conf import get_config
+from pushserver.engine.wakeups import Announcer, announcer_of
 from pushserver.forks import forget_in_child
 from pushserver.stores import close_stores
-from pushserver.wakeups import Announcer, announcer_of
 
 __all__ = ["close", "publisher_loop"]
 

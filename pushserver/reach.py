@@ -16,8 +16,8 @@ from typing import Any, Generic, TypeVar
 from django.core.exceptions import SynchronousOnlyOperation
 
 from pushserver.conf import get_config
+from pushserver.engine.hub import hub_of, running_hubs
 from pushserver.exceptions import NobodyListens, StoreUnavailable
-from pushserver.hub import hub_of, running_hubs
 from pushserver.publisher import publisher_loop
 from pushserver.stores import get_store
 from pushserver.workers import visible_workers

@@ -8,13 +8,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pushserver.conf import get_config
+from pushserver.engine.publishing import ChannelInfo, Sent
 from pushserver.exceptions import (
     DaemonUnreachable,
     MessageTooBig,
     PublishRefused,
 )
 from pushserver.links import publisher_url
-from pushserver.publishing import ChannelInfo, Sent
 from pushserver.tokens import sign_publish
 
 __all__ = ["delete", "info", "prepare", "publish"]

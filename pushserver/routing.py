@@ -11,13 +11,16 @@ from django.dispatch import receiver
 from django.urls import URLPattern
 
 from pushserver.conf import get_config
-from pushserver.consumers import PublisherConsumer, SubscriberConsumer
-from pushserver.endpoints import Scope, below
-from pushserver.location_consumer import LocationConsumer
-from pushserver.locations import Location
-from pushserver.multiplex import MultiplexConsumer
+from pushserver.conf.locations import Location
+from pushserver.consumers import (
+    LocationConsumer,
+    PublisherConsumer,
+    SubscriberConsumer,
+)
+from pushserver.consumers.endpoints import Scope, below
+from pushserver.consumers.multiplex import MultiplexConsumer
+from pushserver.consumers.sockets import MultiplexSocket, SubscriberSocket
 from pushserver.reach import serve_here
-from pushserver.sockets import MultiplexSocket, SubscriberSocket
 
 __all__ = ["http_urlpatterns", "resolve", "resolve_socket", "websocket_urlpatterns"]
 

@@ -8,12 +8,13 @@ from urllib.request import Request
 
 from django.core.serializers.json import DjangoJSONEncoder
 
-from pushserver import publishing, remote
+from pushserver import remote
 from pushserver.conf import get_config
+from pushserver.engine import publishing
+from pushserver.engine.publishing import ChannelInfo, Sent
 from pushserver.exceptions import NotSerializable, PublishRefused, PushError
 from pushserver.links import publishing_terms
 from pushserver.names import validate_channel_id
-from pushserver.publishing import ChannelInfo, Sent
 from pushserver.reach import Ways, is_remote, refuse_in_a_loop, run, run_sync
 from pushserver.signals import post_send_update, pre_send_update
 

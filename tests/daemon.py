@@ -20,7 +20,7 @@ from django.test import override_settings
 
 from pushserver import reach
 from pushserver.asgi import push_application
-from pushserver.hub import running_hubs
+from pushserver.engine.hub import running_hubs
 from pushserver.names import quote_channel_id
 from pushserver.sending import Sent, asend_update, send_update
 from tests.e2e.servers import free_port, wait_until

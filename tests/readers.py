@@ -7,14 +7,14 @@ from typing import Any
 
 from django.test import override_settings
 
-from pushserver import publishing, subscriptions
-from pushserver.hub import Key, hub_of
+from pushserver.engine import publishing, subscriptions
+from pushserver.engine.hub import Key, hub_of
+from pushserver.engine.subscription import Subscription
+from pushserver.engine.subscriptions import Subscriptions
+from pushserver.engine.waiters import Delivery, Ending, Outcome, Waiter
 from pushserver.messages import Cursor, Message
 from pushserver.names import group_name
 from pushserver.stores import get_store
-from pushserver.subscription import Subscription
-from pushserver.subscriptions import Subscriptions
-from pushserver.waiters import Delivery, Ending, Outcome, Waiter
 from tests.faults import wall_clock
 
 KEY: Key = ("default", "a")

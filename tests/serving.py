@@ -1,4 +1,4 @@
-"""A process that serves a small ASGI application with pushserver.server.
+"""A process that serves a small ASGI application with pushserver.server.daphne.
 
 ``python -m tests.serving <port> <drain_timeout> <stop_takes>``. Its standard output
 tells what happened, a JSON list a line: ["listening", host, port], ["log", request
@@ -214,7 +214,7 @@ async def on_stop(takes: float) -> None:
 
 
 def main(port: str, drain_timeout: str, stop_takes: str) -> None:
-    from pushserver.server import serve
+    from pushserver.server.daphne import serve
 
     ended = serve(
         entry,

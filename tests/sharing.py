@@ -48,8 +48,8 @@ class Reader:
     """One held request, without HTTP; leaves with the block."""
 
     def __init__(self, channel_id: str, cursor: Any = None, **options: Any) -> None:
-        from pushserver import subscriptions
-        from pushserver.subscription import Subscription
+        from pushserver.engine import subscriptions
+        from pushserver.engine.subscription import Subscription
 
         self.subscription = Subscription(
             subscriptions.current(),
@@ -162,7 +162,8 @@ def processes(count: int, settings: dict[str, Any]) -> Iterator[list[Process]]:
 
 
 async def _do(what: str, *args: Any, **options: Any) -> Any:
-    from pushserver import publisher, publishing, subscriptions
+    from pushserver import publisher
+    from pushserver.engine import publishing, subscriptions
 
     match what:
         case "ready":

@@ -12,9 +12,9 @@ from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from pushserver import subscriptions
 from pushserver.asgi import PushApplication, push_application
 from pushserver.consumers import SubscriberConsumer
+from pushserver.engine import subscriptions
 from pushserver.requests import settled
 from pushserver.signals import channel_unsubscribe
 from tests.asgi_client import Client

@@ -216,8 +216,8 @@ def test_import_without_settings() -> None:
 
 def test_the_reference_page_has_every_key_and_default() -> None:
     """docs/reference/settings.md and the code name the same keys and defaults."""
-    from pushserver.locations import Location
-    from pushserver.redis_settings import RedisSettings
+    from pushserver.conf.locations import Location
+    from pushserver.conf.redis_settings import RedisSettings
 
     def declared(schema: Any, role: str = "") -> dict[str, Any]:
         return {

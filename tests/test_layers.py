@@ -17,12 +17,12 @@ from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.test import override_settings
 
-from pushserver import subscriptions
 from pushserver.conf import get_config
+from pushserver.engine import subscriptions
+from pushserver.engine.waiters import Delivery
 from pushserver.exceptions import StoreUnavailable
 from pushserver.messages import Cursor
 from pushserver.names import group_name
-from pushserver.waiters import Delivery
 from tests.redis_server import PERSISTENTLY, RedisServer, TlsServer, eventually
 from tests.sharing import CORE, PUBSUB, Process, Reader, processes, settings
 

@@ -325,7 +325,7 @@ tell(seen=seen, got=messages("news"))
 
 @override_settings(
     CHANNEL_LAYERS={"default": {"BACKEND": "nowhere.Layer"}},
-    PUSH_SERVER={"store": {"type": "tests.test_upkeep.Shared"}},
+    PUSH_SERVER={"store": {"type": "tests.engine.test_upkeep.Shared"}},
 )
 def test_a_layer_that_cannot_be_built_fails_no_send(
     caplog: pytest.LogCaptureFixture,

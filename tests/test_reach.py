@@ -19,8 +19,8 @@ from django.test.utils import setup_test_environment, teardown_test_environment
 
 from pushserver import reach
 from pushserver.conf import get_config
+from pushserver.engine.hub import Hub, running_hubs
 from pushserver.exceptions import NobodyListens, StoreUnavailable
-from pushserver.hub import Hub, running_hubs
 from pushserver.publisher import publisher_loop
 from pushserver.stores.memory import MemoryStore
 

@@ -15,6 +15,7 @@ import pytest
 from django.test import override_settings
 
 from pushserver import remote
+from pushserver.engine.publishing import ChannelInfo, Sent
 from pushserver.exceptions import (
     DaemonUnreachable,
     InvalidChannelId,
@@ -23,7 +24,6 @@ from pushserver.exceptions import (
     PublishRefused,
 )
 from pushserver.messages import START
-from pushserver.publishing import ChannelInfo, Sent
 from pushserver.stores import get_store
 from pushserver.tokens import verify_publish
 from tests.daemon import start_daemon

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.templatetags.static import static
 from django.test import override_settings
 
-from pushserver import cors
+from pushserver.consumers import cors
 
 ROOT = Path(__file__).parent.parent
 MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"

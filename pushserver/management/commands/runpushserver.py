@@ -23,13 +23,14 @@ from django.db import connections
 from django.utils import autoreload
 from django.utils.module_loading import import_string
 
-from pushserver import reach, subscriptions
+from pushserver import reach
 from pushserver.asgi import push_application, stop
 from pushserver.conf import Config, get_config
-from pushserver.endpoints import below
+from pushserver.conf.locations import Location
+from pushserver.consumers.endpoints import below
+from pushserver.engine import subscriptions
 from pushserver.forcehost import ForceHost
-from pushserver.locations import Location
-from pushserver.server import serve
+from pushserver.server.daphne import serve
 
 ASGIApplication = Callable[..., Awaitable[None]]
 

@@ -10,10 +10,10 @@ from typing import Any
 from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
-from pushserver import subscriptions
 from pushserver.asgi import PushApplication
-from pushserver.endpoints import Receive, Scope, Send, reply
-from pushserver.live import LiveChannel
+from pushserver.consumers.endpoints import Receive, Scope, Send, reply
+from pushserver.engine import subscriptions
+from pushserver.engine.live import LiveChannel
 from pushserver.messages import Cursor
 from pushserver.stores.base import Head, History
 from tests.e2e.machines.layers import announced

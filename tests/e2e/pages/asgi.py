@@ -6,7 +6,7 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 
 from pushserver.asgi import push_application
-from pushserver.endpoints import Receive, Scope, Send, reply
+from pushserver.consumers.endpoints import Receive, Scope, Send, reply
 
 opened: list[str] = []
 """The kind and path of each request and socket that is under way."""

@@ -12,8 +12,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.test import override_settings
 
-from pushserver.listening import listen
 from pushserver.management.commands.runpushserver import Command, log_access, max_body
+from pushserver.server.listening import listen
 from tests.e2e.servers import (
     Server,
     environment,

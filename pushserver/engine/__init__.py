@@ -1,0 +1,1 @@
+"""Readers and publishes, and how the one hears of the other."""
