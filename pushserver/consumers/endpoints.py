@@ -33,6 +33,7 @@ __all__ = [
     "headers_of",
     "labels_of",
     "line",
+    "measured",
     "not_allowed",
     "read_body",
     "reply",
@@ -178,10 +179,16 @@ def labels_of(headers: Mapping[bytes, bytes]) -> tuple[str | None, str | None]:
     return content_type, event
 
 
+def measured(status: int, headers: Headers, body: bytes) -> Headers:
+    """Return an answer's headers with its Content-Length where it may have a body."""
+    if status in (204, 304):
+        return headers
+    return [*headers, (b"content-length", b"%d" % len(body))]
+
+
 async def reply(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """Send a whole answer, with its Content-Length where it may have a body."""
-    if status not in (204, 304):
-        headers = [*headers, (b"content-length", b"%d" % len(body))]
+    """Send a whole answer, with its Content-Length."""
+    headers = measured(status, headers, body)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

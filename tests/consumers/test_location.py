@@ -1,5 +1,8 @@
 """What all our consumers share."""
 
+import gc
+from weakref import ref
+
 import pytest
 
 from pushserver.conf import get_config
@@ -42,6 +45,19 @@ async def test_a_channel_that_is_given_goes_before_the_route() -> None:
     consumer = Echoing(location=get_config().locations[0], channel_id="given")
     answer = await Client(consumer).ask("GET", "/x", url_route=ROUTE)
     assert answer.body == b"given: nothing\n"
+
+
+async def test_an_answered_request_leaves_nothing_for_the_collector() -> None:
+    """What was made for it is freed with the answer: there is no circle."""
+    consumer = Echoing(location=get_config().locations[0], channel_id="given")
+    left = ref(consumer)
+    gc.disable()
+    try:
+        await Client(consumer).ask("GET", "/x")
+        del consumer
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_role_has_to_say_how_it_serves(
