@@ -199,9 +199,10 @@ class Waiters:
         self._audiences: dict[Hashable, Audience] = {}
 
     def __len__(self) -> int:
-        return len(self._parked) + sum(
-            len(audience.members) for audience in self._audiences.values()
-        )
+        held = len(self._parked)
+        for audience in self._audiences.values():
+            held += len(audience.members)
+        return held
 
     def __contains__(self, waiter: Waiter) -> bool:
         return waiter in self._parked or any(

@@ -162,6 +162,26 @@ async def test_everybody_held_gets_the_message(serve: Serve) -> None:
     assert not other.task.done()
 
 
+async def test_readers_are_answered_before_who_published(serve: Serve) -> None:
+    """What they wait for is on its way before the publisher's report is written."""
+    client, begun = serve(), []
+    application = client.application
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        async def note(event: Any) -> None:
+            if event["type"] == "http.response.start":
+                begun.append(scope["method"])
+            await send(event)
+
+        await application(scope, receive, note)
+
+    client.application = noting
+    polls = [await hold(client) for _ in range(3)]
+    await publish(client)
+    await asyncio.gather(*(poll.answered() for poll in polls))
+    assert begun == ["GET", "GET", "GET", "POST"]
+
+
 async def test_going_on_from_the_last_answer_misses_nothing(serve: Serve) -> None:
     """Every message comes once, in order, whatever was held and what was not."""
     client = serve()
@@ -780,8 +800,11 @@ async def test_a_message_for_a_poll_that_is_cancelled(
     client = serve()
     waiting = await hold(client)
     if message_first:
-        await publish(client)
+        publishing = asyncio.create_task(publish(client))
+        while subscriptions.current().statistics().held:  # noqa: ASYNC110
+            await asyncio.sleep(0)  # until the fan-out has woken it
         waiting.task.cancel()
+        await publishing
     else:
         waiting.task.cancel()
         await publish(client)
