@@ -4,7 +4,9 @@ Two views of ours and of the bare application, in microseconds of CPU a delivery
 the processor runs (Linux's perf, Debian's package linux-perf), and which Python code it
 runs that for. The second are samples from within (bench.apps.sampled): what a function
 calls in C counts for it, or for the function that begins next, where Python looks for
-signals. Prints both, and writes them to bench/results/profiles/.
+signals. ``--flood``, ``--paced`` and ``--idle`` are other loads; of a paced one also when
+a message passes by (`timeline`). ``--memory`` is of what readers hold (`memory`). Prints
+all that, and writes it to bench/results/profiles/.
 """
 
 import argparse
@@ -14,26 +16,25 @@ import shutil
 import signal
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
+from bench import memory
 from bench.__main__ import RESULTS, machine
-from bench.client import Load, Target, allow_many_connections, processes
+from bench.client import Result, Target, allow_many_connections, processes
 from bench.names import TRANSPORTS
 from bench.servers import STARTS, Candidate, running
+from bench.tables import beside
+from bench.timeline import timelines
+from bench.work import Burst, Flood, Go, Idle, Paced, Work
 from tests.e2e.servers import ROOT
 
 __all__ = ["group_of", "measured", "origin_of"]
 
-APPLICATIONS = ("ceiling", "ours")
-DELIVERIES = 40_000
-MOST = 60  # messages: after each it waits until the server is idle
-CHANNELS, FLOODED = 50, 500  # of a flood: channels, and readers of all of them
-SHOWN = 0.4  # us: what takes less is not named
 # What the processor runs, by library and symbol: the first that fits.
 GROUPS = (
     ("kernel", r"^\[kernel"),
@@ -53,10 +54,11 @@ GROUPS = (
 )
 LIBRARY = r"/python3\.\d+/(\w+)"
 OWN = "ours: "
-SAMPLER = "the sampler"
+SAMPLER = "whoever watches"
 REST = "rest of the interpreter and of libraries"
 
 Shares = dict[str, float]
+Names = Callable[[str, str], str]
 
 
 def group_of(library: str, symbol: str) -> str:
@@ -72,13 +74,24 @@ def origin_of(path: str, function: str) -> str:
         module = ".".join(file.relative_to(ROOT / "pushserver").with_suffix("").parts)
         return f"{OWN}{module}.{function}"
     if file.parent == ROOT / "bench" / "apps":
-        return SAMPLER if file.stem == "sampled" else "the bare application"
+        return "the bare application" if file.stem == "ceiling" else SAMPLER
     found = re.search(r"site-packages/(\w+)", path) or re.search(LIBRARY, path)
     return found[1] if found else "other Python code"
 
 
-def native(target: Target, burst: Callable[[], float]) -> tuple[float, Shares]:
-    """What the processor runs: us per delivery, and the share of each group."""
+def function_of(path: str, function: str) -> str:
+    """Return a Python function by its name and its package's, whosever it is."""
+    origin = origin_of(path, function)
+    return origin if origin.startswith(OWN) else f"{origin}: {function}"
+
+
+def symbol_of(library: str, symbol: str) -> str:
+    """Return a native function by its name."""
+    return "kernel" if library.startswith("[kernel") else symbol
+
+
+def native(target: Target, go: Go, group: Names = group_of) -> tuple[Result, Shares]:
+    """What the processor runs, in shares of each group."""
     if not shutil.which("perf"):
         raise RuntimeError("no perf: Debian has it in linux-perf")
     with TemporaryDirectory() as folder:
@@ -87,7 +100,7 @@ def native(target: Target, burst: Callable[[], float]) -> tuple[float, Shares]:
         # Granian's worker is a child of what was started.
         pids = ",".join(map(str, chain.from_iterable(map(processes, target.pids))))
         with subprocess.Popen([*record, "-p", pids], stderr=subprocess.PIPE) as perf:
-            spent = burst()
+            result = go()
             perf.send_signal(signal.SIGINT)
         columns = ["-F", "overhead,dso,symbol", "-t", "|", "--percent-limit", "0"]
         report = ["perf", "report", "-i", data, "--stdio", "-g", "none", *columns]
@@ -97,127 +110,115 @@ def native(target: Target, burst: Callable[[], float]) -> tuple[float, Shares]:
         if "%" in line and not line.startswith("#"):
             share, library, symbol = (part.strip() for part in line.split("|")[:3])
             name = re.sub(r"^\[.\] ", "", symbol)
-            counts[group_of(library, name)] += float(share.rstrip("%"))
-    return spent, shares(counts)
+            counts[group(library, name)] += float(share.rstrip("%"))
+    return result, shares(counts)
 
 
-def python(target: Target, burst: Callable[[], float]) -> tuple[float, Shares]:
-    """Which Python code it is for: us per delivery, and the share of each origin."""
-    address = f"http://127.0.0.1:{target.ports[0]}/sampled"
+def python(target: Target, go: Go, origin: Names = origin_of) -> tuple[Result, Shares]:
+    """Which Python code it is for, in shares of each origin."""
+    address = f"http://127.0.0.1:{target.ports[0]}/watched"
     urlopen(address).read()  # from here on
-    spent = burst()
+    result = go()
     counts: defaultdict[str, float] = defaultdict(float)
     for path, function, times in json.loads(urlopen(address).read()):
-        counts[origin_of(path, function)] += times
+        counts[origin(path, function)] += times
     counts.pop(SAMPLER, None)
-    return spent, shares(counts)
+    return result, shares(counts)
 
 
 def shares(counts: Mapping[str, float]) -> Shares:
     return {name: count / sum(counts.values()) for name, count in counts.items()}
 
 
-def measured(
-    server: str,
-    transport: str,
-    readers: int | None,
-    deliveries: int = DELIVERIES,
-) -> str:
-    """Both views, as a page; without a number of readers those of a flood."""
-    messages = min(max(2, deliveries // (readers or FLOODED)), MOST)
+def measured(server: str, transport: str, work: Work) -> str:
+    """All views of a load, as a page."""
+    lines = [heading(server, transport, work.title, work.unit)]
+    # The little that an idle server does is worth its names.
+    named = isinstance(work, Idle)
+    group, origin = (symbol_of, function_of) if named else (group_of, origin_of)
+    for head, view, watched in (
+        ("what the processor runs", partial(native, group=group), ""),
+        (
+            "which Python code it is for, with what it calls",
+            partial(python, origin=origin),
+            "sampled",
+        ),
+    ):
+        columns = []
+        for each in candidates(server, transport, watched):
+            with running(each) as target, work.begun(target) as go:
+                result, parts = view(target, go)
+            spent = work.figure(result)
+            columns.append({name: spent * share for name, share in parts.items()})
+        sums = {"all of ours": OWN}
+        rows = beside(head, columns, least=work.least, unit=work.short, sums=sums)
+        lines += ["", *rows]
+    if isinstance(work, Paced):
+        lines += ["", *timelines(candidates(server, transport, "timed"), work)]
+    return "\n".join(lines)
 
-    def burst(target: Target, messages: int = messages) -> float:
-        with Load(target) as load:
-            if readers is None:
-                each = FLOODED // CHANNELS
-                found = load.flood(channels=CHANNELS, each=each, messages=messages)
-            else:
-                found = load.burst(readers=readers, messages=messages)
-        return found.cpu_us
 
-    views: list[list[tuple[float, Shares]]] = []
-    for view, sampled in ((native, False), (python, True)):
-        views.append([])
-        for name in APPLICATIONS:
-            candidate = Candidate(
-                application=name,
-                server=server,
-                # The bare application has one message in each answer.
-                transport="poll"
-                if transport == "many" and name != "ours"
-                else transport,
-                sampled=sampled,
-            )
-            with running(candidate) as target:
-                burst(target, 1)
-                views[-1].append(view(target, partial(burst, target)))
+def held(server: str, transport: str) -> str:
+    """What a reader that waits holds in memory, as a page."""
+    about = f"{memory.READERS:,} readers that wait"
+    tables = memory.tables(
+        candidates(server, transport),
+        candidates(server, transport, "traced"),
+        origin_of,
+        ignored={SAMPLER},
+    )
+    heads = heading(server, transport, about, "Bytes of a reader")
+    return "\n".join([heads, "", *tables])
+
+
+def candidates(server: str, transport: str, watched: str = "") -> list[Candidate]:
+    # The bare application has one message in each answer.
+    bare = "poll" if transport == "many" else transport
+    return [
+        Candidate(application=name, server=server, transport=spoken, watched=watched)
+        for name, spoken in (("ceiling", bare), ("ours", transport))
+    ]
+
+
+def heading(server: str, transport: str, title: str, unit: str) -> str:
     about = machine()
-    heads = (
-        "what the processor runs",
-        "which Python code it is for, with what it calls",
+    return (
+        f"# {server}, {TRANSPORTS[transport]}, {title}\n\n"
+        f"{unit}. {about['date']}, {about['system']}, Python {about['python']}."
     )
-    return "\n".join(
-        [
-            f"# {server}, {TRANSPORTS[transport]}, {load_of(readers)}",
-            "",
-            f"CPU us per delivery. {about['date']}, {about['system']}, "
-            f"Python {about['python']}.",
-            *(
-                line
-                for head, columns in zip(heads, views, strict=True)
-                for line in ["", *table(head, columns)]
-            ),
-        ]
-    )
-
-
-def load_of(readers: int | None) -> str:
-    if readers is None:
-        return f"{CHANNELS} channels with {FLOODED // CHANNELS} readers at full speed"
-    return f"{readers:,} readers of one channel"
-
-
-def table(head: str, columns: list[tuple[float, Shares]]) -> Iterator[str]:
-    yield f"| {head} | bare ASGI | django-pushserver |"
-    yield "| --- | ---: | ---: |"
-    names = {name: 0.0 for _, parts in columns for name in parts}
-    rows = {
-        name: [spent * parts.get(name, 0.0) for spent, parts in columns]
-        for name in names
-    }
-    own = [rows[name] for name in rows if name.startswith(OWN)]
-    if own:
-        yield cells("all of ours", [sum(figures) for figures in zip(*own, strict=True)])
-    small = [0.0 for _ in columns]
-    for name, figures in sorted(rows.items(), key=lambda row: -max(row[1])):
-        if max(figures) < SHOWN:
-            small = [a + b for a, b in zip(small, figures, strict=True)]
-        else:
-            yield cells(name, figures)
-    if any(small):
-        yield cells(f"less than {SHOWN} us each", small)
-    yield cells("all", [spent for spent, _ in columns])
-
-
-def cells(name: str, figures: Iterable[float]) -> str:
-    return f"| {name} | {' | '.join(f'{figure:.1f}' for figure in figures)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("server", nargs="?", default="uvicorn", choices=STARTS)
     parser.add_argument("transport", nargs="?", default="poll", choices=TRANSPORTS)
-    parser.add_argument("--readers", type=int, default=1000)
-    parser.add_argument("--flood", action="store_true", help="many channels at once")
+    parser.add_argument("--readers", type=int, help="1,000; of --idle 10,000")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--flood", action="store_true", help="many channels at once")
+    kinds.add_argument("--paced", action="store_true", help="1,000 deliveries a second")
+    kinds.add_argument("--idle", action="store_true", help="readers that only wait")
+    kinds.add_argument("--memory", action="store_true", help="what they hold")
     asked = parser.parse_args()
     allow_many_connections()
-    readers = None if asked.flood else asked.readers
-    page = measured(asked.server, asked.transport, readers)
+    if asked.memory:
+        name, page = "memory", held(asked.server, asked.transport)
+    else:
+        work = work_of(asked)
+        name, page = work.name, measured(asked.server, asked.transport, work)
     place = RESULTS / "profiles"
     place.mkdir(parents=True, exist_ok=True)
-    name = f"{asked.server}-{asked.transport}-{readers or 'flood'}.md"
-    (place / name).write_text(page + "\n")
+    (place / f"{asked.server}-{asked.transport}-{name}.md").write_text(page + "\n")
     print(page)
+
+
+def work_of(asked: argparse.Namespace) -> Work:
+    if asked.flood:
+        return Flood()
+    if asked.paced:
+        return Paced()
+    if asked.idle:
+        return Idle(readers=asked.readers or 10_000)
+    return Burst(readers=asked.readers or 1000)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from tests.e2e.servers import (
     start_uvicorn,
 )
 
-__all__ = ["NCHAN", "OWN", "SERVERS", "Candidate", "running"]
+__all__ = ["NCHAN", "OWN", "SERVERS", "Candidate", "running", "together"]
 
 SERVERS = ("daphne", "uvicorn", "granian")
 NCHAN = "Nchan"
@@ -66,7 +66,7 @@ class Candidate:
     transport: str = "poll"
     layer: str = ""
     redis: str = ""
-    sampled: bool = False  # see bench.profile
+    watched: str = ""  # by which of bench.apps, for bench.profile
 
     @property
     def label(self) -> str:
@@ -76,8 +76,8 @@ class Candidate:
     @property
     def environment(self) -> dict[str, str]:
         found = {"BENCH_LAYER": self.layer, "BENCH_REDIS": self.redis}
-        if self.sampled:
-            found["BENCH_SAMPLED"] = self.application
+        if self.watched:
+            found["BENCH_WATCHED"] = self.application
         return {name: value for name, value in found.items() if value}
 
 
@@ -102,10 +102,17 @@ def running(candidate: Candidate) -> Iterator[Target]:
         yield target
 
 
+def together(targets: Sequence[Target]) -> Target:
+    """Several processes as one server: readers go to all of them."""
+    return Target(
+        ports=tuple(port for target in targets for port in target.ports),
+        pids=tuple(pid for target in targets for pid in target.pids),
+    )
+
+
 def start(candidate: Candidate, extra: Mapping[str, str] | None = None) -> Server:
     function, arguments = STARTS[candidate.server]
-    module = "sampled" if candidate.sampled else candidate.application
-    application = f"bench.apps.{module}:app"
+    application = f"bench.apps.{candidate.watched or candidate.application}:app"
     env = {**candidate.environment, **(extra or {})}
     # Without what a run under pytest or coverage has set for its own processes.
     env["DJANGO_SETTINGS_MODULE"] = ""

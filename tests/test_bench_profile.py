@@ -4,7 +4,9 @@ import shutil
 
 import pytest
 
-from bench import profile
+from bench import memory, profile, timeline
+from bench.tables import beside
+from bench.work import Burst
 from tests.e2e.servers import ROOT
 
 
@@ -41,10 +43,53 @@ def test_a_python_function_has_its_origin(path: str, origin: str) -> None:
     assert profile.origin_of(path, "f") == origin
 
 
+def test_what_little_there_is_has_its_name() -> None:
+    """Functions of all packages, and of the interpreter."""
+    daphne = "/env/lib/python3.13/site-packages/daphne/server.py"
+    assert profile.function_of(daphne, "Server.run") == "daphne: Server.run"
+    own = f"{ROOT}/pushserver/stores/memory.py"
+    assert profile.function_of(own, "f") == "ours: stores.memory.f"
+    assert profile.symbol_of("libpython3.13.so.1.0", "PyTuple_Pack") == "PyTuple_Pack"
+    assert profile.symbol_of("[kernel.kallsyms]", "tcp_sendmsg") == "kernel"
+
+
+def test_a_table_has_the_largest_first() -> None:
+    """What is small in all columns is one row, and what belongs together has a sum."""
+    columns = [{"a": 1.0, "ours: b": 8.0, "ours: c": 0.1}, {"a": 5.0, "ours: c": 0.2}]
+    rows = beside("part", columns, least=0.5, unit="us", sums={"ours": "ours: "})
+    assert list(rows)[2:] == [
+        "| ours | 8.1 | 0.2 |",
+        "| ours: b | 8.0 | 0.0 |",
+        "| a | 1.0 | 5.0 |",
+        "| less than 0.5 us each | 0.1 | 0.2 |",
+        "| all | 9.1 | 5.2 |",
+    ]
+
+
+def test_a_timeline_has_the_first_and_the_last_reader() -> None:
+    """Of each message; then the median and the slowest hundredth of them."""
+    one = [("called", 100.0), ("read", 300.0), ("read", 200.0), ("read", 400.0)]
+    other = [("called", 120.0), ("read", 500.0), ("read", 600.0), ("read", 700.0)]
+    times = timeline.by_step([one, other])
+    assert times["called"] == (110.0, 120.0)
+    assert (times["first"][0], times["half"][0]) == (350.0, 450.0)
+    assert times["last"] == (550.0, 700.0)
+    assert timeline.by_step([[("called", 1.0)]]) == {"called": (1.0, 1.0)}
+
+
+def test_memory_is_summed_by_name() -> None:
+    """Each block belongs to the line that asked for it, in bytes of a reader."""
+    lines = [("a.py", "x = []", 4000, 2), ("b.py", "y = {}", 2000, 1),
+             ("a.py", "z = 1", 2000, 1)]  # fmt: skip
+    found = memory.by(lines, lambda path, line: path)
+    assert found == {"a.py": 6000 / memory.READERS, "b.py": 2000 / memory.READERS}
+
+
 @pytest.mark.once
 @pytest.mark.skipif(not shutil.which("perf"), reason="needs perf (linux-perf)")
 def test_a_profile_names_what_a_poll_is_for() -> None:
     """Both views of both applications, with functions of ours."""
-    page = profile.measured("uvicorn", "poll", readers=100, deliveries=4000)
+    work = Burst(readers=100, deliveries=4000)
+    page = profile.measured("uvicorn", "poll", work)
     assert "| running Python code |" in page
     assert "| ours: " in page
