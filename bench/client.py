@@ -181,9 +181,10 @@ class Load:
         """One message to each channel, to all who wait; then the next, when idle."""
         self._begin(readers, messages * channels)
         self.hold(channels, readers // channels)
-        publisher = self.publisher()
+        publishers = [self.publisher(port) for port in self.target.ports]
         self.number += 1
-        self.publish(publisher, 0, self.number)  # for nothing: everything is warm
+        # For nothing: everything is warm.
+        self.publish(publishers[0], 0, self.number)
         self.complete(readers // channels)
         self.settle()
         self.counts.before, self.counts.delivered = self.number, 0
@@ -195,7 +196,9 @@ class Load:
             before, own_before = cpu_ns(*self.target.pids), time.process_time()
             started = time.monotonic()
             for channel in range(channels):
-                self.publish(publisher, channel, self.number)
+                self.publish(
+                    publishers[channel % len(publishers)], channel, self.number
+                )
             self.complete(expected)
             own += time.process_time() - own_before
             server += cpu_ns(*self.target.pids) - before

@@ -4,7 +4,7 @@ A goal says what it is judged by: the CPU of the server, or the clock (deliverie
 second, and times). The other figure stands beside it where there is one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.measured import Entry, Results
@@ -97,6 +97,11 @@ def limits(*entries: Entry | None) -> str:
     return LIMITED if limited else ""
 
 
+def beside(bare: Sequence[float] | None) -> str:
+    """What the bare application comes to, where that is no ratio to it already."""
+    return f" (bare ASGI: {bare[0]:.2f})" if bare else ""
+
+
 def goals(results: Results) -> Iterator[Goal]:
     """All goals, in their order."""
     yield from against_bare(results)
@@ -147,10 +152,13 @@ def against_peers(results: Results) -> Iterator[Goal]:
                 4, "",
             )  # fmt: skip
     for server, on in ON[:3]:
+        peer = results.find("hold", "eventstream", on, "stream")
+        bare = ratio(results.find("hold", "ceiling", on, "stream"), peer, "per_second")
         yield rate(
-            f"event stream on {server} / django-eventstream on {on}",
+            f"event stream on {server} / django-eventstream on {on}"
+            + beside([bare] if bare else None),
             results.find("hold", "ours", server, "stream"),
-            results.find("hold", "eventstream", on, "stream"),
+            peer,
             3, "5",
         )  # fmt: skip
     for run, bounds in (
@@ -160,9 +168,9 @@ def against_peers(results: Results) -> Iterator[Goal]:
         for transport, (bound, stretch) in zip(("poll", "stream"), bounds, strict=True):
             nchan = results.find(run, "", "Nchan", transport)
             bare = ratio(best(results, run, transport, "ceiling"), nchan, "per_second")
-            beside = f" (the best bare ASGI: {bare:.2f})" if bare else ""
+            there = f" (the best bare ASGI: {bare:.2f})" if bare else ""
             yield rate(
-                f"{run}, {transport}: our best server / Nchan{beside}",
+                f"{run}, {transport}: our best server / Nchan{there}",
                 best(results, run, transport, "ours"),
                 nchan,
                 bound,
@@ -186,10 +194,12 @@ def best(results: Results, run: str, transport: str, application: str) -> Entry 
 
 
 def of_waiting(results: Results) -> Iterator[Goal]:
-    for server in ("daphne", "runpushserver", "uvicorn"):
+    for server, on in ON[:3]:
         entry = results.find("idle", "ours", server)
+        bare = results.find("idle", "ceiling", on)
+        figures = [v / 1000 for v in bare["bytes_per_reader"]] if bare else None
         yield Goal(
-            what=f"memory per held poll on {server}",
+            what=f"memory per held poll on {server}" + beside(figures),
             bound=12,
             stretch="10.1",
             by="kB",
@@ -197,11 +207,16 @@ def of_waiting(results: Results) -> Iterator[Goal]:
             note="kB",
         )
     for server in ("daphne", "uvicorn"):
-        lines = results.growth("ours", server)
+        busy = {
+            name: [v * 100 for v in lines[-1]["idle_cpu"]]
+            for name in ("ours", "ceiling")
+            if (lines := results.growth(name, server))
+        }
         yield Goal(
-            what=f"idle CPU with 10,000 held polls on {server}, %",
+            what=f"idle CPU with 10,000 held polls on {server}, %"
+            + beside(busy.get("ceiling")),
             bound=2,
-            cpu=lines[-1]["idle_cpu"][0] * 100 if lines else None,
+            cpu=busy["ours"][0] if busy else None,
         )
 
 
@@ -220,36 +235,38 @@ def with_redis(results: Results) -> Iterator[Goal]:
             bound=5, stretch="10", least=True, by="clock", clock=entry["ratio"][0],
         )  # fmt: skip
     for layer, bound, stretch in (("pubsub", 2, "1"), ("core", 6, "5")):
-        each = {
-            line["processes"]: line["each"]
-            for line in results.scale.get("commands", [])
-            if line["layer"] == layer
-        }
+        added = [two - one for one, two, _ in results.commands(layer).values()]
         yield Goal(
             what=f"Redis ({layer}): commands per message and process with readers",
             bound=bound,
             stretch=stretch,
             by="commands",
-            clock=each[2] - each[1] if each else None,
+            clock=sum(added) if added else None,
             note="commands",
         )
-    lines = {line["processes"]: line for line in results.scale.get("processes", [])}
+    ratios = {
+        name: lines[2]["against_one"]
+        for name in ("ours", "ceiling")
+        if (lines := results.processes(name))
+    }
     yield Goal(
-        what="two processes over Redis / one", bound=1.1,
-        cpu=ratio(lines.get(2), lines.get(1), "cpu_us"),
-    )  # fmt: skip
+        what="two processes over Redis / one" + beside(ratios.get("ceiling")),
+        bound=1.1,
+        cpu=ratios["ours"][0] if ratios else None,
+    )
 
 
 def of_growth(results: Results) -> Iterator[Goal]:
     """From the fewest readers to the most; the bare application's growth beside."""
     for server in ("uvicorn", "daphne"):
-        grown = {}
+        grown: dict[str, float | None] = {}
         for application in ("ours", "ceiling"):
             lines = results.growth(application, server)
-            grown[application] = lines and ratio(lines[-1], lines[0], "cpu_us")
+            first, last = (lines[0], lines[-1]) if lines else (None, None)
+            grown[application] = ratio(last, first, "cpu_us")
         bare = grown["ceiling"]
         yield Goal(
             what=f"CPU per delivery on {server}, 10,000 readers / 100"
-            + (f" (bare ASGI: {bare:.2f})" if bare else ""),
-            bound=1.2, cpu=grown["ours"] or None,
+            + beside([bare] if bare else None),
+            bound=1.2, cpu=grown["ours"],
         )  # fmt: skip

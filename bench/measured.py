@@ -45,6 +45,22 @@ class Results:
                 return entry
         return None
 
+    def processes(self, application: str) -> dict[int, Entry]:
+        """The figures of one process, and of two that share a Redis."""
+        lines = self.scale.get("processes", [])
+        found = [line for line in lines if line["application"] == application]
+        return {line["processes"]: line for line in found}
+
+    def commands(self, layer: str) -> dict[str, list[float]]:
+        """By name: how many a message of one process, of two, and an idle second."""
+        lines = self.scale.get("commands", [])
+        found = {line["processes"]: line for line in lines if line["layer"] == layer}
+        columns = (
+            [found[1]["each"], found[2]["each"], found[2]["idle"]] if found else []
+        )
+        names = dict.fromkeys(name for column in columns for name in sorted(column))
+        return {name: [column.get(name, 0.0) for column in columns] for name in names}
+
     def growth(self, application: str, server: str) -> list[Entry]:
         """How one application grows with its readers, the fewest first."""
         lines = self.scale.get("readers", [])

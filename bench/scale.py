@@ -3,41 +3,43 @@
 Writes bench/results/scale.json, from which ``python -m bench.sizing`` prints what a
 number of readers needs; each figure with its spread over three runs, ours and the bare
 application in turns. Bounded by the limit of open files: client and server each have a
-socket for a reader. Takes about eight minutes.
+socket for a reader. Takes about ten minutes; ``python -m bench.scale processes
+commands`` measures only these.
 """
 
-import contextlib
+import argparse
 import json
-import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
-from bench.__main__ import CORE, PUBSUB, RESULTS, RUNS, entry, machine
-from bench.client import Load, Result, Target, allow_many_connections, cpu_ns, warm
+from bench.__main__ import RESULTS, RUNS, entry, machine
+from bench.client import Load, Result, Target, allow_many_connections, warm
+from bench.commands import commands
+from bench.processes import processes
 from bench.servers import Candidate, running
-from tests.redis_server import RedisServer
 
 READERS = (100, 1000, 5000, 10_000)
-COUNTED = 4.0  # seconds
 CHANNELS = (1, 10, 100, 1000, 10_000)
 
 Line = dict[str, object]
 
 
 def main() -> None:
-    most = allow_many_connections() - 500
-    RESULTS.mkdir(exist_ok=True)
-    found = {
-        "machine": machine(),
-        "processes": processes(),
-        "commands": commands(),
-        "channels": by_channels([n for n in CHANNELS if n < most]),
-        "readers": [
-            line
-            for server in ("uvicorn", "daphne")
-            for line in growth(server, [n for n in READERS if n < most])
-        ],
-    }
-    (RESULTS / "scale.json").write_text(json.dumps(found, indent=1) + "\n")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", help=" ".join(MEASUREMENTS))
+    arguments = parser.parse_args()
+    allow_many_connections()
+    place = RESULTS / "scale.json"
+    found = json.loads(place.read_text()) if arguments.what else {}
+    found["machine"] = machine()
+    for name, measurement in MEASUREMENTS.items():
+        if not arguments.what or name in arguments.what:
+            found[name] = measurement()
+    place.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def by_readers() -> list[Line]:
+    sizes = [n for n in READERS if n < allow_many_connections() - 500]
+    return [line for server in ("uvicorn", "daphne") for line in growth(server, sizes)]
 
 
 def growth(server: str, sizes: Sequence[int]) -> list[Line]:
@@ -53,7 +55,7 @@ def growth(server: str, sizes: Sequence[int]) -> list[Line]:
         for candidate in candidates:
             # In processes of their own: a burst leaves memory that readers use again,
             # and who has waited for 20 seconds asks again, which is not idle.
-            waiting = {}
+            waiting: dict[int, dict[str, float]] = {}
             for group in (sizes[:-1], sizes[-1:]):
                 with running(candidate) as target:
                     waiting |= idle(target, group)
@@ -79,9 +81,10 @@ def idle(target: Target, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
     return found
 
 
-def by_channels(numbers: Iterable[int]) -> list[Line]:
+def by_channels() -> list[Line]:
     """A thousand readers of few channels, or as many channels as there are readers."""
     candidate = Candidate(application="ours", server="uvicorn")
+    numbers = [n for n in CHANNELS if n < allow_many_connections() - 500]
     found: dict[int, list[Result]] = {}
     for _ in range(RUNS):
         with running(candidate) as target:
@@ -97,88 +100,16 @@ def by_channels(numbers: Iterable[int]) -> list[Line]:
     ]
 
 
-def together(targets: Sequence[Target]) -> Target:
-    """Several processes as one server: readers go to all of them."""
-    return Target(
-        ports=tuple(port for target in targets for port in target.ports),
-        pids=tuple(pid for target in targets for pid in target.pids),
-    )
-
-
-def processes() -> list[Line]:
-    """A thousand readers over Redis, in one process and in two."""
-    found: dict[int, list[Result]] = {1: [], 2: []}
-    with RedisServer() as redis, contextlib.ExitStack() as stack:
-        candidate = Candidate(
-            application="ours", server="uvicorn", layer=PUBSUB, redis=redis.url
-        )
-        targets = [stack.enter_context(running(candidate)) for _ in range(2)]
-        for _ in range(RUNS):
-            for number, target in ((1, targets[0]), (2, together(targets))):
-                with Load(target) as load:
-                    result = load.burst(readers=1000, messages=4)
-                # Of many messages at full speed, as Redis has other work, too.
-                before = cpu_ns(redis.process.pid)
-                with Load(target) as load:
-                    load.flood(channels=10, each=20, messages=100)
-                spent = cpu_ns(redis.process.pid) - before
-                result.more["redis_us_per_message"] = spent / 1000 / (10 * 100)
-                found[number].append(result)
-                say(f"{number} processes", result)
-    return [
-        {**entry(candidate, results), "processes": number}
-        for number, results in found.items()
-    ]
-
-
-def commands() -> list[Line]:
-    """What each message costs Redis, in commands, with a thousand polls a second.
-
-    Without those that a process sends each second whatever happens.
-    """
-    found: list[Line] = []
-    for layer in (PUBSUB, CORE):
-        with RedisServer() as redis, contextlib.ExitStack() as stack:
-            candidate = Candidate(
-                application="ours", server="uvicorn", layer=layer, redis=redis.url
-            )
-            targets = [stack.enter_context(running(candidate)) for _ in range(2)]
-            for number, target in ((1, targets[0]), (2, together(targets))):
-                with Load(target) as load:
-                    load.hold(1, 100)
-                    with watched(redis) as unasked:
-                        load.run(COUNTED)
-                    with watched(redis) as seen:
-                        result = load.paced(
-                            readers=100, channels=1, per_second=1000, seconds=COUNTED
-                        )
-                each = (len(seen) - len(unasked)) / result.messages
-                found.append(
-                    {"layer": layer.split(".")[-2], "processes": number, "each": each}
-                )
-                print(f"  {layer}, {number} processes: {each:.2f} commands", flush=True)
-    return found
-
-
-@contextlib.contextmanager
-def watched(redis: RedisServer) -> Iterator[list[bytes]]:
-    """Give the commands that clients send meanwhile; without those of scripts."""
-    seen: list[bytes] = []
-    with socket.create_connection(("127.0.0.1", redis.port)) as monitor:
-        monitor.sendall(b"MONITOR\r\n")
-        monitor.recv(5)  # +OK
-        yield seen
-        monitor.settimeout(0.2)
-        data = b""
-        with contextlib.suppress(TimeoutError):
-            while part := monitor.recv(1 << 20):
-                data += part
-    seen += [line for line in data.splitlines() if b" lua] " not in line]
-
-
 def say(what: str, result: Result) -> None:
     print(f"  {what}: {result.cpu_us:.0f} us, {result.more}", flush=True)
 
+
+MEASUREMENTS = {
+    "processes": processes,
+    "commands": commands,
+    "channels": by_channels,
+    "readers": by_readers,
+}
 
 if __name__ == "__main__":
     main()

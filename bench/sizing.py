@@ -43,13 +43,12 @@ class Measured:
 
 def measured(results: Results, server: str) -> Measured:
     largest = results.growth("ours", server)[-1]
-    two = next(line for line in results.scale["processes"] if line["processes"] == 2)
     return Measured(
         server=server,
         delivery=largest["cpu_us"][0] / 1e6,
         reader=largest["bytes_per_reader"][0],
         base=largest["base_bytes"][0],
-        redis=two["redis_us_per_message"][0] / 2 / 1e6,
+        redis=results.processes("ours")[2]["redis_us_per_message"][0] / 2 / 1e6,
     )
 
 
@@ -105,7 +104,7 @@ def text() -> str:
     lines = [
         f"Measured {machine['date']}, {machine['system']}, Python {machine['python']}; "
         "in brackets the least and the most of",
-        "three runs.",
+        "three runs, of five of two processes.",
         "",
         "| readers of one process | on | CPU us per delivery | bare ASGI | "
         "kB per reader | idle CPU, % |",
@@ -123,9 +122,9 @@ def text() -> str:
         "| processes over Redis | CPU us per delivery | Redis, us of CPU a message |",
         "| --- | --- | --- |",
         *(
-            f"| {line['processes']} | {spread(line['cpu_us'])} | "
+            f"| {number} | {spread(line['cpu_us'])} | "
             f"{spread(line['redis_us_per_message'])} |"
-            for line in results.scale["processes"]
+            for number, line in results.processes("ours").items()
         ),
         "",
         f"From these, for readers that each get a message every {1 / EACH:.0f} s, out "

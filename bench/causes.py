@@ -1,0 +1,69 @@
+"""Why a goal is missed, as far as that is known, and the profile that shows it."""
+
+import re
+
+__all__ = ["CAUSES", "UNKNOWN", "cause"]
+
+PROFILES = "../../bench/results/profiles"
+UNKNOWN = "not looked at yet."
+# By how a goal begins, as it may be missed in one run and met in another.
+CAUSES = (
+    (
+        r"long poll on granian",
+        "ours takes the same microseconds as on uvicorn, where the server itself takes "
+        "more: half is our own code, the rest allocator, collector and kernel",
+        "granian-poll-1000",
+    ),
+    (
+        r"event stream on daphne / django-eventstream",
+        "nearly all is Daphne's and Twisted's, so the bare application is no faster",
+        "daphne-stream-1000",
+    ),
+    (
+        r"flood, poll: our best server / Nchan",
+        "a publish for ten readers costs 50 us of ours where the bare one takes 9, and "
+        "the bare one has a third of Nchan's rate itself",
+        "uvicorn-poll-flood",
+    ),
+    (
+        r"flood, stream: our best server / Nchan",
+        "the publish again: its rules, its answer, its counts, for ten readers",
+        "uvicorn-stream-flood",
+    ),
+    (
+        r"flood, multiplexed long poll on granian",
+        "an answer carries what came in 20 ms, and opens its 50 channels again in 250 "
+        "us, beside one-message polls that are cheapest there",
+        "granian-many-flood",
+    ),
+    (
+        r"memory per held poll on daphne",
+        "four empty queues of asyncio, 3.1 kB, are a quarter of it, which Daphne makes "
+        "for each request; with Twisted's objects the bare application is there, too",
+        "daphne-poll-memory",
+    ),
+    (
+        r"idle CPU with 10,000 held polls on daphne",
+        "each second Daphne makes a list of all its connections to see which "
+        "application has ended, each two to see which took too long",
+        "daphne-poll-idle-10000",
+    ),
+    (
+        r"CPU per delivery on daphne",
+        "the collector, and Daphne's look at all its connections, grow with them",
+        "daphne-poll-10000",
+    ),
+    (
+        r"latency at 1,000 deliveries/s",
+        "a publish is in front of ten readers, one after the other",
+        "uvicorn-poll-paced",
+    ),
+)
+
+
+def cause(what: str) -> str:
+    """Return what is known of why that goal is missed, in Markdown."""
+    for start, words, profile in CAUSES:
+        if re.match(start, what):
+            return f"{words} ([profile]({PROFILES}/{profile}.md))."
+    return UNKNOWN
