@@ -4,9 +4,9 @@ Two views of ours and of the bare application, in microseconds of CPU a delivery
 the processor runs (Linux's perf, Debian's package linux-perf), and which Python code it
 runs that for. The second are samples from within (bench.apps.sampled): what a function
 calls in C counts for it, or for the function that begins next, where Python looks for
-signals. ``--flood``, ``--paced`` and ``--idle`` are other loads; of a paced one also when
-a message passes by (`timeline`). ``--memory`` is of what readers hold (`memory`). Prints
-all that, and writes it to bench/results/profiles/.
+signals. ``--flood``, ``--paced`` and ``--idle`` are other loads; of a paced one also
+when a message passes by (`timeline`). ``--memory`` is what readers hold (`memory`).
+Prints all that, and writes it to bench/results/profiles/.
 """
 
 import argparse
