@@ -384,6 +384,7 @@ bool load_run(struct load *load, double seconds, long deliveries, struct connect
         long left = until - nanoseconds();
         if (left <= 0) return false;
         int ready = epoll_wait(load->epoll, events, EVENTS, left / 1000000 + 1);
+        if (ready < 0) return false; /* a signal, of which Python knows what it means */
         for (int n = 0; n < ready; n++) readable(load, events[n].data.ptr);
     }
     return true;

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -83,7 +84,10 @@ class Candidate:
 
 @contextlib.contextmanager
 def running(candidate: Candidate) -> Iterator[Target]:
-    """Start the candidate's server; it ends with the block."""
+    """Start the candidate's server; it ends with the block, or with this process."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        # By itself that would leave the servers behind, which are in other sessions.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with contextlib.ExitStack() as stack:
         if candidate.server == NCHAN:
             server = stack.enter_context(_nchan(stack))
