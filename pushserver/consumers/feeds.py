@@ -52,6 +52,10 @@ async def ask(
         return 503
 
 
+def _nothing(*args: object) -> None:
+    pass
+
+
 def status_of(found: Ending | int) -> int:
     """Return the status that the end of a channel is told with."""
     return _STATUS[found] if isinstance(found, Ending) else found
@@ -100,10 +104,9 @@ class Feed:
         self, subscriptions: Subscriptions, spelling: Spelling, *, limit: int
     ) -> None:
         self.readers: dict[str, Reader] = {}
-        self.on_news: Callable[[Reader, Outcome | None], None] = self._put_behind
-        self.on_level: Callable[[Reader], None] = lambda reader: None
-        self.on_begin: Callable[[Reader], None] = lambda reader: None
-        self.on_close: Callable[[Reader], None] = lambda reader: None
+        self.let_go()
+        self.on_begin: Callable[[Reader], None] = _nothing
+        self.on_close: Callable[[Reader], None] = _nothing
         self.status: int | None = None
         self.draining = False
         self._subscriptions = subscriptions
@@ -123,6 +126,11 @@ class Feed:
     def waiting(self) -> bool:
         """Whether there may be something to collect."""
         return bool(self._behind or self._notes) and not self.draining
+
+    def let_go(self) -> None:
+        """Call nobody when there is news."""
+        self.on_news: Callable[[Reader, Outcome | None], None] = _nothing
+        self.on_level: Callable[[Reader], None] = _nothing
 
     def tell(self, signals: ConnectionSignals | None) -> None:
         """Have receivers told of each channel that is let in, and of its end."""
@@ -168,9 +176,6 @@ class Feed:
     def put_behind(self, reader: Reader) -> None:
         """Take note that there may be more for this reader."""
         self._behind[reader] = None
-
-    def _put_behind(self, reader: Reader, outcome: Outcome | None) -> None:
-        self.put_behind(reader)
 
     async def collect(self) -> list[Entry]:
         """Return entries of what waits: ``limit`` bytes, or one message above that.

@@ -83,6 +83,9 @@ class Stream:
             self._writer.close()
             self._due.pop(self._beat, None)
             await self._say_goodbye()
+            # Of us, or the collector would have to find all that the connection was.
+            self._feed.let_go()
+            self._writer.let_go()
         # An OSError says, as ASGI has it, that the client is gone.
         if self._error is not None and not isinstance(self._error, OSError):
             raise self._error

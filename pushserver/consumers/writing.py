@@ -41,8 +41,7 @@ class Writer:
         # Daphne's scopes are the only ones that do not say which ASGI they speak.
         waits = "spec_version" in scope.get("asgi", {}) or drain is not None
         self.ready: Send | None = None  # what begins a write, while there may be one
-        self.on_wait: Callable[[], None] = lambda: None
-        self.on_end: Callable[[Exception | None], None] = lambda error: None
+        self.let_go()
         self._server_send = send if drain is None else _draining(send, drain)
         self._send = self._server_send if waits else self._count
         self._left = limit
@@ -59,6 +58,11 @@ class Writer:
         """Let nobody but `send` write."""
         self._open = False
         self.ready = None
+
+    def let_go(self) -> None:
+        """Call nobody."""
+        self.on_wait: Callable[[], None] = _nothing
+        self.on_end: Callable[[Exception | None], None] = _nothing
 
     def look(self) -> Send | None:
         """Return what is ``ready`` if the write under way has ended by itself.
@@ -132,6 +136,10 @@ def write_to_all(writers: Iterable[Writer], event: dict[str, Any]) -> list[Write
             if waited_for is not _SENT:
                 writer.hold(steps, waited_for)
     return busy
+
+
+def _nothing(*args: object) -> None:
+    pass
 
 
 def _draining(send: Send, drain: Callable[[], Awaitable[None]]) -> Send:

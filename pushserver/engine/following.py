@@ -32,6 +32,11 @@ class Following(Subscription, ABC):
     called in the middle of a fan-out, and must neither raise nor wait.
     """
 
+    def __exit__(self, *exc_info: object) -> None:
+        super().__exit__(*exc_info)
+        if isinstance(self.waiter, Follower):
+            self.waiter.let_go()
+
     @property
     def begun(self) -> bool:
         """Whether the first ``next`` has found out where the reader stands."""

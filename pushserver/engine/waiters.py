@@ -102,6 +102,10 @@ class Follower(Waiter):
         self._waiters = waiters
         self._reading = reading
 
+    def let_go(self) -> None:
+        """Refer no longer to whom it told: it is parked no more, and told nothing."""
+        del self._reading
+
     def end(self, outcome: Outcome) -> None:
         if self.outcome is not None:
             return

@@ -25,6 +25,7 @@ def feed_of(
     **terms: Any,
 ) -> Feed:
     feed = Feed(running, MultiplexFrames(), limit=limit)
+    feed.on_news = lambda reader, outcome: feed.put_behind(reader)
     location = replace(get_config().locations[0], **terms)
     for name in names:
         feed.take(Wanted(head(name), ("default", name), cursor, location))

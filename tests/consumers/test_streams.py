@@ -1,10 +1,12 @@
 """One stream: who writes, when, and how it ends."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -102,6 +104,25 @@ async def test_a_write_that_waits_has_one_worker():
             assert len(wire.sent) <= written + 2
             wire.incoming.put_nowait({"type": "websocket.disconnect"})
             await task
+
+
+async def test_an_ended_stream_leaves_nothing_for_the_collector():
+    """What was made for it is freed at its end: there is no circle."""
+    async with serving() as running:
+        gc.disable()
+        try:
+            with streaming(running) as (wire, stream, feed, task):
+                await until(wire, "0-0")
+                await publish("news")
+                await until(wire, "news")
+                [reader] = feed.readers.values()
+                left: list[ref[Any]] = [ref(stream), ref(feed), ref(reader)]
+                wire.incoming.put_nowait({"type": "websocket.disconnect"})
+                await task
+            del stream, feed, reader, task
+            assert [each() for each in left] == [None, None, None]
+        finally:
+            gc.enable()
 
 
 async def test_frames_of_the_client_are_handed_on():
