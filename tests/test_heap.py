@@ -40,7 +40,7 @@ def test_what_is_loaded_is_frozen_once() -> None:
     first, more, young = frozen()
     assert first > 1000
     assert more <= 0
-    assert young == 10_000
+    assert young == 50_000
 
 
 def test_a_threshold_of_the_project_stays() -> None:
@@ -53,4 +53,4 @@ def test_a_process_that_has_its_own_ways_is_left_alone(before: str) -> None:
     """Collector off, or frozen already: nothing is added."""
     _, more, young = frozen(before)
     assert more <= 0
-    assert young < 10_000
+    assert young < 50_000
