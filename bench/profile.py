@@ -33,7 +33,7 @@ from bench.timeline import timelines
 from bench.work import Burst, Flood, Go, Idle, Paced, Work
 from tests.e2e.servers import ROOT
 
-__all__ = ["group_of", "measured", "origin_of"]
+__all__ = ["candidates", "group_of", "held", "measured", "origin_of"]
 
 # What the processor runs, by library and symbol: the first that fits.
 GROUPS = (

@@ -1,12 +1,13 @@
 """Profiles of the benchmarks: what belongs to what, and that one can be made."""
 
+import re
 import shutil
 
 import pytest
 
 from bench import memory, profile, timeline
 from bench.tables import beside
-from bench.work import Burst
+from bench.work import Burst, Paced
 from tests.e2e.servers import ROOT
 
 
@@ -93,3 +94,21 @@ def test_a_profile_names_what_a_poll_is_for() -> None:
     page = profile.measured("uvicorn", "poll", work)
     assert "| running Python code |" in page
     assert "| ours: " in page
+
+
+@pytest.mark.once
+def test_a_message_of_either_application_has_a_timeline() -> None:
+    """With what happens to it in ours, and what its readers see of both."""
+    timed = profile.candidates("uvicorn", "poll", "timed")
+    page = "\n".join(timeline.timelines(timed, Paced(seconds=0.5)))
+    for step in ("it is stored", "its publisher is answered", "the fan-out begins"):
+        assert re.search(rf"^\| {step} \| .*\d\) \|$", page, re.MULTILINE), page
+    assert re.search(r"^\| a reader has it \| \d.* \| \d.* \|$", page, re.MULTILINE)
+
+
+@pytest.mark.once
+def test_memory_has_owners_and_lines() -> None:
+    """Of readers that wait: whose it is, and which line asked for it."""
+    page = profile.held("uvicorn", "poll")
+    assert re.search(r"^\| ours \| 0\.0 \| \d{3,4}\.\d \|$", page, re.MULTILINE), page
+    assert "| ours, roles: `" in page

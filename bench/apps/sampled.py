@@ -1,7 +1,7 @@
 """Another application of ours, with a note of where its Python code is.
 
 For ``python -m bench.profile``: each millisecond or so of CPU the function that runs is
-counted; /watched answers with the counts since it was asked last.
+counted; /watched begins that, and asked again answers with the counts.
 """
 
 import signal
@@ -14,6 +14,7 @@ from bench.apps.watching import application, told
 SECONDS = 0.001  # of CPU; the kernel's tick may be longer
 
 counts: Counter[tuple[str, str]] = Counter()
+wakeup: int | None = None
 
 
 def sample(_signal: int, frame: FrameType | None) -> None:
@@ -22,10 +23,19 @@ def sample(_signal: int, frame: FrameType | None) -> None:
 
 
 def found() -> list[Any]:
+    """Begin to count, or return the counts and end."""
+    global wakeup
+    if wakeup is None:
+        signal.signal(signal.SIGPROF, sample)
+        # Else each sample would wake the server's loop, whose work would be counted.
+        wakeup = signal.set_wakeup_fd(-1)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS, SECONDS)
+        return []
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    wakeup = None
     so_far = [[*where, times] for where, times in counts.most_common()]
     counts.clear()
-    signal.signal(signal.SIGPROF, sample)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS, SECONDS)
     return so_far
 
 
