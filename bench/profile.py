@@ -30,7 +30,7 @@ from bench.names import TRANSPORTS
 from bench.servers import STARTS, Candidate, running
 from bench.tables import beside
 from bench.timeline import timelines
-from bench.work import Burst, Flood, Go, Idle, Paced, Work
+from bench.work import Burst, Flood, Go, Idle, Paced, Work, named
 from tests.e2e.servers import ROOT
 
 __all__ = ["candidates", "group_of", "held", "measured", "origin_of"]
@@ -134,8 +134,9 @@ def measured(server: str, transport: str, work: Work) -> str:
     """All views of a load, as a page."""
     lines = [heading(server, transport, work.title, work.unit)]
     # The little that an idle server does is worth its names.
-    named = isinstance(work, Idle)
-    group, origin = (symbol_of, function_of) if named else (group_of, origin_of)
+    group, origin = group_of, origin_of
+    if isinstance(work, Idle):
+        group, origin = symbol_of, function_of
     for head, view, watched in (
         ("what the processor runs", partial(native, group=group), ""),
         (
@@ -198,27 +199,36 @@ def main() -> None:
     kinds.add_argument("--paced", action="store_true", help="1,000 deliveries a second")
     kinds.add_argument("--idle", action="store_true", help="readers that only wait")
     kinds.add_argument("--memory", action="store_true", help="what they hold")
+    kinds.add_argument("--again", action="store_true", help="all that are kept")
     asked = parser.parse_args()
     allow_many_connections()
-    if asked.memory:
-        name, page = "memory", held(asked.server, asked.transport)
-    else:
-        work = work_of(asked)
-        name, page = work.name, measured(asked.server, asked.transport, work)
     place = RESULTS / "profiles"
     place.mkdir(parents=True, exist_ok=True)
-    (place / f"{asked.server}-{asked.transport}-{name}.md").write_text(page + "\n")
-    print(page)
+    kept = sorted(path.stem for path in place.glob("*.md"))
+    for name in kept if asked.again else [name_of(asked)]:
+        page = page_of(name)
+        (place / f"{name}.md").write_text(page + "\n")
+        print(page, flush=True)
 
 
-def work_of(asked: argparse.Namespace) -> Work:
+def name_of(asked: argparse.Namespace) -> str:
+    """Return what the file is called, of which `page_of` makes the page."""
+    work: Work = Burst(readers=asked.readers or 1000)
     if asked.flood:
-        return Flood()
-    if asked.paced:
-        return Paced()
-    if asked.idle:
-        return Idle(readers=asked.readers or 10_000)
-    return Burst(readers=asked.readers or 1000)
+        work = Flood()
+    elif asked.paced:
+        work = Paced()
+    elif asked.idle:
+        work = Idle(readers=asked.readers or 10_000)
+    name = "memory" if asked.memory else work.name
+    return f"{asked.server}-{asked.transport}-{name}"
+
+
+def page_of(name: str) -> str:
+    server, transport, load = name.split("-", 2)
+    if load == "memory":
+        return held(server, transport)
+    return measured(server, transport, named(load))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.client import Load, Result, Target
 
-__all__ = ["Burst", "Flood", "Go", "Idle", "Paced", "Work"]
+__all__ = ["Burst", "Flood", "Go", "Idle", "Paced", "Work", "named"]
 
 DELIVERIES = 40_000
 MOST = 60  # messages: after each it waits until the server is idle
@@ -146,3 +146,13 @@ class Idle(Work):
 
     def figure(self, result: Result) -> float:
         return result.more["idle_cpu"] * 1000
+
+
+def named(name: str) -> Work:
+    """Return the load of that name."""
+    idle, _, readers = name.rpartition("-")
+    if idle:
+        return Idle(readers=int(readers))
+    if name.isdigit():
+        return Burst(readers=int(name))
+    return {"flood": Flood(), "paced": Paced()}[name]

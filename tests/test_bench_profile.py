@@ -7,7 +7,7 @@ import pytest
 
 from bench import memory, profile, timeline
 from bench.tables import beside
-from bench.work import Burst, Paced
+from bench.work import Burst, Flood, Idle, Paced, Work, named
 from tests.e2e.servers import ROOT
 
 
@@ -42,6 +42,14 @@ def test_a_native_function_has_its_group(library: str, symbol: str, group: str) 
 def test_a_python_function_has_its_origin(path: str, origin: str) -> None:
     """Ours is named, of others the package."""
     assert profile.origin_of(path, "f") == origin
+
+
+@pytest.mark.parametrize(
+    "work", [Burst(readers=100), Flood(), Paced(), Idle(readers=200)]
+)
+def test_a_load_is_found_by_its_name(work: Work) -> None:
+    """So that a profile can be made again of the name of its file."""
+    assert named(work.name) == work
 
 
 def test_what_little_there_is_has_its_name() -> None:
