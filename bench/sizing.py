@@ -104,7 +104,7 @@ def text() -> str:
     lines = [
         f"Measured {machine['date']}, {machine['system']}, Python {machine['python']}; "
         "in brackets the least and the most of",
-        "three runs, of five of two processes.",
+        "three runs (of processes five).",
         "",
         "| readers of one process | on | CPU us per delivery | bare ASGI | "
         "kB per reader | idle CPU, % |",
