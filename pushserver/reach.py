@@ -40,16 +40,20 @@ class _Process:
     """What this process serves: nothing, or push at these addresses."""
 
     def __init__(self) -> None:
-        self.pid = 0
+        self.here = self.before_fork = False
         self.addresses: set[tuple[str, int]] = set()
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        self.before_fork |= self.here
+        self.here = False
 
     @property
     def serves(self) -> bool:
-        if self.pid == os.getpid():
-            return True
-        # Forked since: a worker of a server that had loaded the application before,
-        # or a child that multiprocessing started for some work.
-        return self.pid > 0 and multiprocessing.parent_process() is None
+        # A worker of a server that had loaded the application before, or a child that
+        # multiprocessing has started for some work.
+        worker = self.before_fork and multiprocessing.parent_process() is None
+        return self.here or worker
 
     def listens_at(self, location: str) -> bool:
         if not self.serves:
@@ -69,7 +73,7 @@ def serve_here(*, addresses: Iterable[tuple[str, int]] = ()) -> None:
 
     From now on its sends stay in it, unless ``publisher_host`` names another.
     """
-    _process.pid = os.getpid()
+    _process.here = True
     if addresses:
         _process.addresses.update(addresses)
 

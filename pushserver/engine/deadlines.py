@@ -16,8 +16,8 @@ __all__ = ["GRAIN", "Callback", "Due", "call_in", "spread"]
 GRAIN = 0.1
 """The seconds by which a deadline may be late; it is never early."""
 
-# Of a time: who came together shall not come back together.
-_SPREAD = (0.8, 1.0)
+# Of a time, at random: who came together shall not come back together.
+_SPREAD = 0.2
 
 Callback = Callable[[], None]
 Due = dict[Callback, None]
@@ -59,4 +59,4 @@ def _call(slots: dict[int, Due], number: int) -> None:
 
 def spread(seconds: float) -> float:
     """Return 80 to 100 % of the time, so that those who were held spread."""
-    return seconds * random.uniform(*_SPREAD)
+    return seconds * (1 - _SPREAD * random.random())
