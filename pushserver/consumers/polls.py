@@ -21,7 +21,7 @@ from pushserver.consumers.subscribing import Refused, Wanted
 from pushserver.engine.subscription import Subscription
 from pushserver.engine.subscriptions import Subscriptions
 from pushserver.engine.waiters import Delivery, Ending, Waiter
-from pushserver.messages import START, Message
+from pushserver.messages import START, Cursor, Message
 from pushserver.requests import ConnectionSignals
 
 __all__ = ["GATHERING", "Poll"]
@@ -105,7 +105,9 @@ class Poll:
     async def begin(self, wanted: Iterable[Wanted | Refused]) -> None:
         """Look at the channels, until there is enough for an answer."""
         later = []
-        for one in wanted:
+        # Who is furthest behind comes first, or a channel that fills every answer
+        # would keep the others waiting.
+        for one in sorted(wanted, key=_last_seen):
             if isinstance(one, Refused):
                 self._refused.append(frames.error(one.head, one.status, one.reason))
                 continue
@@ -197,3 +199,7 @@ class Poll:
 
     def _place(self, reader: Reader) -> str:
         return frames.position(reader.wanted.head, reader.position, gap=reader.gap)
+
+
+def _last_seen(one: Wanted | Refused) -> Cursor:
+    return START if isinstance(one, Refused) else one.cursor or START

@@ -148,6 +148,23 @@ async def test_enough_from_the_store_waits_for_nothing_either():
             assert 0 < len(await answered(poll)) < 10
 
 
+async def test_a_flooded_channel_keeps_no_other_waiting():
+    """Who is furthest behind comes first, however much there is of the others."""
+    async with serving() as running:
+        cursors: dict[str, Cursor] = {}
+        for each in ("a", "b"):
+            cursors[each] = (await publish("x", key=("default", each))).id
+        heard = []
+        for n in range(4):
+            await say("a" * 50, f"b{n}", "a" * 50)
+            channels = [wanted(each, cursors[each]) for each in ("a", "b")]
+            with await begun(running, *channels, limit=50) as poll:
+                for entry in await answered(poll):
+                    heard.append(entry["text"][:2])
+                    cursors[entry["channel"]] = Cursor.parse(entry["id"])
+        assert {"aa", "b0", "b1"} <= {*heard}
+
+
 async def test_a_shutdown_ends_the_moment():
     """What was heard of until then is told."""
     async with serving() as running:
