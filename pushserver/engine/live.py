@@ -115,6 +115,9 @@ class LiveChannel:
             self._again = False
             while not await self._read_on():
                 pass
+        except Exception:
+            self.verified_at = float("-inf")  # there is something that it has not
+            raise
         finally:
             self._refreshing = None
         if self._again:

@@ -480,6 +480,19 @@ async def test_a_refresh_that_fails_is_raised_and_logged(error, level, caplog):
         assert live.tail.newest == message.id
 
 
+async def test_a_tail_is_not_trusted_after_a_read_that_failed():
+    """It was asked for because there is something that the tail has not."""
+    async with channel() as live:
+        assert live.trusted(RESYNC)
+        store_of(live).go_down()
+        with pytest.raises(StoreUnavailable):
+            await live.refresh()
+        assert not live.trusted(RESYNC)
+        store_of(live).error = None
+        await live.refresh()
+        assert live.trusted(RESYNC)
+
+
 async def test_a_read_that_fails_fails_for_all_who_share_it():
     """And leaves nothing behind: the next one asks again."""
     async with channel(founded=False) as live:
