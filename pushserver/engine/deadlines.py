@@ -5,6 +5,7 @@ collection walks; a place in a dictionary costs neither.
 """
 
 import asyncio
+import logging
 import random
 import threading
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from math import ceil
 from weakref import ref
 
 __all__ = ["GRAIN", "Callback", "Due", "call_in", "spread"]
+
+logger = logging.getLogger(__name__)
 
 GRAIN = 0.1
 """The seconds by which a deadline may be late; it is never early."""
@@ -54,7 +57,10 @@ def call_in(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callback)
 
 def _call(slots: dict[int, Due], number: int) -> None:
     for callback in list(slots.pop(number)):
-        callback()
+        try:
+            callback()
+        except Exception:
+            logger.exception("A deadline failed")  # the others of its time are called
 
 
 def spread(seconds: float) -> float:

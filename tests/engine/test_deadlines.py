@@ -56,6 +56,23 @@ async def test_one_callback_may_take_out_another_too_late() -> None:
     assert called == ["first", "second"]
 
 
+async def test_a_bug_of_one_callback_is_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The others of its time are called, and it is logged."""
+    loop = asyncio.get_running_loop()
+    called: list[str] = []
+
+    def broken() -> None:
+        raise RuntimeError("as the test asked for")
+
+    call_in(loop, 1, broken)
+    call_in(loop, 1, partial(called.append, "second"))
+    await asyncio.sleep(2)
+    assert called == ["second"]
+    assert "as the test asked for" in caplog.text
+
+
 async def test_readers_of_one_time_share_a_timer() -> None:
     """However many they are."""
     loop = asyncio.get_running_loop()
