@@ -156,6 +156,9 @@ class RemoteStore(VirtualStore):
     def go_down(self) -> None:
         self.error = StoreUnavailable("gone for a test")
 
+    def slow_down(self) -> None:
+        self.latency = 20.0  # seconds: more than anybody waits for it
+
     def lose_everything(self, *, clock: float | None = None) -> None:
         """Restart as a server that saved nothing, with the time as it has it then."""
         self._channels.clear()

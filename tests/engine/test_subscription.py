@@ -847,23 +847,19 @@ async def test_a_store_that_is_down_is_said_once_and_healed(caplog):
     ]
 
 
-async def test_a_store_that_is_down_does_not_hold_up_another():
+@pytest.mark.parametrize("fault", [RemoteStore.go_down, RemoteStore.slow_down])
+async def test_a_store_that_is_down_does_not_hold_up_another(fault):
     """The channels of the others are verified as ever."""
     stores = {
         "default": {"type": "tests.faults.RemoteStore"},
         "other": {"type": "tests.faults.RemoteStore"},
     }
+    key = ("other", "a")
     async with serving("tests.faults.DroppingLayer", store=stores) as running:
-        remote().latency = 20
-        for alias in ("default", "other"):
-            key = (alias, "a")
-            reader = Reader(running, key=key)
-            poll = asyncio.create_task(reader.poll(timeout=100))
-            await asyncio.sleep(21)
-            if alias == "default":
-                remote().go_down()
-                continue
-            message = await publish(key=key)
+        first, reader = Reader(running), Reader(running, key=key)
+        async with first.holding(), reader.holding() as poll:
+            fault(remote())
+            message = await publish_elsewhere(key=key)
             async with asyncio.timeout(PATIENCE):
                 assert await poll == message
 
