@@ -1,7 +1,6 @@
 """The servers that are compared, each started as its manual says, with one worker."""
 
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.client import Target
+from tests.e2e import nginx
 from tests.e2e.protocol import nchan
 from tests.e2e.servers import (
     ROOT,
@@ -90,7 +90,8 @@ def running(candidate: Candidate) -> Iterator[Target]:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with contextlib.ExitStack() as stack:
         if candidate.server == NCHAN:
-            server = stack.enter_context(_nchan(stack))
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            server = stack.enter_context(start_nchan(folder))
             paths = {"subscribe": "/sub/%s", "publish": "/pub/%s"}
         else:
             server = stack.enter_context(start(candidate))
@@ -123,21 +124,7 @@ def start(candidate: Candidate, extra: Mapping[str, str] | None = None) -> Serve
     return function(ROOT, application, *arguments, env=env)
 
 
-CONFIG = """\
-load_module {module};
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log stderr error;
-worker_rlimit_nofile 20000;
-events {{ worker_connections 19000; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+NCHAN_HTTP = """\
     keepalive_requests 1000000;
     tcp_nodelay on;
     nchan_message_buffer_length 100;
@@ -147,16 +134,15 @@ http {{
         location ~ ^/sub/(.+)$ {{ nchan_subscriber; nchan_channel_id $1; }}
         location ~ ^/pub/(.+)$ {{ nchan_publisher; nchan_channel_id $1; }}
     }}
-}}
 """
 
 
-def _nchan(stack: contextlib.ExitStack) -> Server:
-    folder = Path(stack.enter_context(TemporaryDirectory()))
+def start_nchan(folder: Path) -> Server:
     port = free_port()
-    path = folder / "nginx.conf"
-    path.write_text(CONFIG.format(module=nchan.MODULE, folder=folder, port=port))
-    path_of_nginx = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
-    command = ["nginx", "-p", str(folder), "-c", str(path)]
-    server = Server(command, cwd=folder, port=port, env={"PATH": path_of_nginx})
-    return server.wait_listening()
+    return nginx.start(
+        folder,
+        port,
+        NCHAN_HTTP.format(port=port),
+        main=f"{nchan.MAIN} worker_rlimit_nofile 20000;",
+        connections=19_000,
+    )

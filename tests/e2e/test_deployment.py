@@ -15,8 +15,9 @@ import pytest
 from websockets.sync.client import connect as connect_websocket
 
 from pushserver.conf import get_config
+from tests.e2e import nginx
 from tests.e2e.machines import fleet
-from tests.e2e.machines.fleet import Fleet, configure_nginx, substituted
+from tests.e2e.machines.fleet import Fleet, substituted
 from tests.e2e.servers import ROOT, Connection, Server, free_port, wait_until
 
 SERVERS_PAGE = ROOT / "docs/deployment/uvicorn.md"
@@ -60,8 +61,8 @@ def post(server: Server, channel: str, body: bytes = b"{}") -> int:
 
 def test_nginx_accepts_the_file(tmp_path):
     """`nginx -t` has nothing to say against nginx.conf."""
-    command = configure_nginx(tmp_path, free_port(), (8001, 8002, 8003))
-    command = [part for part in command if part != "daemon off;"]
+    site = fleet.site(tmp_path, free_port(), fleet.PROJECT_PORTS)
+    command = nginx.configure(tmp_path, site)
     done = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "[warn]" not in done.stderr

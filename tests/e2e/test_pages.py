@@ -1,10 +1,8 @@
 """push.js and updates.js in a real Chromium: tabs, sleep, networks and proxies."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -13,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.e2e import nginx
 from tests.e2e.browser import Browser, Window, start_browser
 from tests.e2e.servers import (
     DEADLINE,
@@ -28,19 +27,7 @@ CHANNELS = [f"c{number}" for number in range(12)]
 APPLICATION = "tests.e2e.pages.asgi:application"
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.e2e.pages.settings"}
 AS_JSON = {"Content-Type": "application/json"}
-NGINX = """\
-daemon off;
-{user}
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+PROXY = """\
     server {{
         listen 127.0.0.1:{port};
         location / {{
@@ -50,7 +37,6 @@ http {{
             proxy_ignore_headers X-Accel-Buffering;
         }}
     }}
-}}
 """
 
 values = count(1)
@@ -259,17 +245,10 @@ def test_a_network_that_goes_and_comes(site: Site, tabs: Tabs):
     assert tabs.complaints() == []
 
 
-@contextmanager
-def buffering_proxy(folder: Path, site: str) -> Iterator[Server]:
+def buffering_proxy(folder: Path, site: str) -> Server:
     """Start an nginx that keeps back what an answer holds until it is much."""
     port = free_port()
-    # Started by root its workers would be somebody who may not read here.
-    user = "" if os.geteuid() else "user root;"
-    text = NGINX.format(folder=folder, user=user, port=port, site=site)
-    (folder / "nginx.conf").write_text(text)
-    command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    with Server(command, cwd=folder, port=port) as nginx:
-        yield nginx.wait_listening()
+    return nginx.start(folder, port, PROXY.format(port=port, site=site))
 
 
 def test_a_proxy_that_buffers(tabs: Tabs, tmp_path: Path):
@@ -279,10 +258,10 @@ def test_a_proxy_that_buffers(tabs: Tabs, tmp_path: Path):
     """
     with (
         start_daphne(ROOT, APPLICATION, env=SETTINGS) as daphne,
-        buffering_proxy(tmp_path, daphne.url) as nginx,
+        buffering_proxy(tmp_path, daphne.url) as proxy,
     ):
         site = Site(daphne)
-        window = tabs.open(url=nginx.url)
+        window = tabs.open(url=proxy.url)
         site.send("c0")
         waits_for(window, site.sent)
         assert 3_000 < window.run("return firstAfter") < 5_000

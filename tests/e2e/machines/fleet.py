@@ -5,7 +5,6 @@ The very files are used; only ports, paths and the project are other ones.
 
 import contextlib
 import json
-import os
 import shlex
 import signal
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from tests.e2e import nginx
 from tests.e2e.servers import ROOT, Server, free_port
 from tests.redis_server import RedisServer
 
@@ -21,24 +21,6 @@ NGINX = DEPLOY / "nginx.conf"
 UNIT = DEPLOY / "pushserver@.service"
 PROJECT_PORTS = (8001, 8002, 8003)
 SETTINGS = "tests.e2e.machines.settings"
-
-NGINX_MAIN = """\
-daemon off;
-{user}
-pid {folder}/nginx.pid;
-error_log stderr warn;
-worker_processes 2;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/site.conf;
-}}
-"""
 
 
 def substituted(text: str, changes: Mapping[str, str]) -> str:
@@ -61,20 +43,15 @@ def exec_start(port: int) -> list[str]:
     return shlex.split(substituted(line, changes))
 
 
-def configure_nginx(folder: Path, port: int, ports: tuple[int, ...]) -> list[str]:
-    """Write nginx's files into the folder and return the command that runs it."""
+def site(folder: Path, port: int, ports: tuple[int, ...]) -> str:
+    """Return nginx's file with these ports, and static files in the folder."""
     changes = {
         "listen 80;": f"listen 127.0.0.1:{port};",
         "/srv/project/static/": f"{folder}/static/",
     }
     for old, new in zip(PROJECT_PORTS, ports, strict=True):
         changes[f"server 127.0.0.1:{old} "] = f"server 127.0.0.1:{new} "
-    site = substituted(NGINX.read_text(), changes)
-    (folder / "site.conf").write_text(site)
-    # Started by root its workers would be somebody who may not read here.
-    user = "" if os.geteuid() else "user root;"
-    (folder / "nginx.conf").write_text(NGINX_MAIN.format(folder=folder, user=user))
-    return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    return substituted(NGINX.read_text(), changes)
 
 
 class Fleet:
@@ -95,9 +72,9 @@ class Fleet:
             for process in self.processes:
                 process.wait_listening()
             port = free_port()
-            command = configure_nginx(self.folder, port, tuple(ports))
-            self.nginx = self._enter(Server(command, cwd=self.folder, port=port))
-            self.nginx.wait_listening()
+            http = site(self.folder, port, tuple(ports))
+            main = "worker_processes 2;"
+            self.nginx = self._enter(nginx.start(self.folder, port, http, main=main))
             self._stack = self._stack.pop_all()
         return self
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from pathlib import Path
 
+from tests.e2e import nginx
 from tests.e2e.servers import Server, free_port
 
 MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+MAIN = f"load_module {MODULE}; master_process off;"
 
 SUBSCRIBERS = {
     "long": "",
@@ -33,20 +33,7 @@ PUBLISHERS = {
 
 TEMPLATES = {name: f"/{name}/{{id}}" for name in (*SUBSCRIBERS, *PUBLISHERS)}
 
-CONFIG = """\
-load_module {module};
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+HTTP = """\
     keepalive_requests 100000;
     client_body_buffer_size 64k;
     nchan_message_buffer_length 100;
@@ -54,7 +41,6 @@ http {{
         listen 127.0.0.1:{port};
 {locations}
     }}
-}}
 """
 
 LOCATION = """\
@@ -69,7 +55,7 @@ LOCATION = """\
 
 def missing() -> str | None:
     """What this machine lacks to run Nchan, None when it is all there."""
-    if shutil.which("nginx") is None:
+    if nginx.PROGRAM is None:
         return "nginx is not installed"
     return None if MODULE.exists() else "the Nchan module is not installed"
 
@@ -86,21 +72,10 @@ def _location(name: str, options: str) -> str:
 
 
 def start(folder: Path) -> Server:
-    """Start nginx in the foreground, everything it writes inside the folder."""
+    """Start nginx with all these locations."""
     port = free_port()
-    locations = {**SUBSCRIBERS, **PUBLISHERS}
-    config = folder / "nginx.conf"
-    config.write_text(
-        CONFIG.format(
-            module=MODULE,
-            folder=folder,
-            port=port,
-            locations="".join(_location(*item) for item in locations.items()),
-        )
+    items = {**SUBSCRIBERS, **PUBLISHERS}.items()
+    locations = "".join(_location(*item) for item in items)
+    return nginx.start(
+        folder, port, HTTP.format(port=port, locations=locations), main=MAIN
     )
-    command = ["nginx", "-p", str(folder), "-c", str(config)]
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(Server(command, cwd=folder, port=port))
-        server.wait_listening()
-        stack.pop_all()
-    return server
