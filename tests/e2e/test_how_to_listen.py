@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser import Browser, Window, start_browser
+from tests.e2e.browser import Browser, Window
 from tests.e2e.servers import ROOT, Server, start_uvicorn, wait_until
 
 GUIDES = ROOT / "docs" / "how-to"
@@ -52,18 +52,6 @@ def brief() -> Iterator[Server]:
     """A server whose streams end every two seconds."""
     with serving(PAGES_STREAM_SECONDS="2") as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with start_browser() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def keeper(browser: Browser) -> Window:
-    """A window that stays: a browser without one would end."""
-    return browser.open("about:blank")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.e2e import nginx
-from tests.e2e.browser import Browser, Window, start_browser
+from tests.e2e.browser import Browser, Window
 from tests.e2e.servers import (
     DEADLINE,
     ROOT,
@@ -75,18 +75,6 @@ def server() -> Iterator[Server]:
         ROOT, "tests.e2e.pages.asgi:application", env=SETTINGS
     ) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with start_browser() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def keeper(browser: Browser) -> Window:
-    """A window that stays: a browser without one would end."""
-    return browser.open("about:blank")
 
 
 @pytest.fixture

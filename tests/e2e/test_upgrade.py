@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.browser import Browser, Window, start_browser
+from tests.e2e.browser import Browser, Window
 from tests.e2e.predecessor import PASSWORD, SHELL, USER, Installation, build
 from tests.e2e.servers import ROOT, Server, start_daphne, wait_until
 
@@ -70,24 +70,13 @@ class Visit:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("predecessor")
-    build(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
     if not (ROOT / "js" / "node_modules").is_dir():
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
             "js/node_modules is missing: npm ci"
         )
-    with start_browser() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def window(browser: Browser) -> Window:
-    return browser.open("about:blank")
+    folder = tmp_path_factory.mktemp("predecessor")
+    build(folder)
+    return folder
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -95,7 +84,6 @@ def visit(
     request: pytest.FixtureRequest,
     project: Path,
     browser: Browser,
-    window: Window,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Visit]:
     start, jquery = WAYS[request.param]
@@ -103,7 +91,7 @@ def visit(
     installation = Installation(project, folder, jquery)
     with ExitStack() as stack:
         servers = start(installation, stack)
-        window.go(f"{servers.site.url}/admin/login/?next=/")
+        window = browser.open(f"{servers.site.url}/admin/login/?next=/")
         window.write("#id_username", USER)
         window.write("#id_password", PASSWORD)
         window.click("[type=submit]")
