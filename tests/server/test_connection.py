@@ -1,20 +1,11 @@
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 from websockets.sync.client import connect
 
 from tests.e2e.servers import Server, wait_until
 from tests.serving import LIMIT, memory_peak, start, told, wait_told
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with start() as server:
-        yield server
-        server.stop()
-        assert "Traceback" not in server.stderr
 
 
 def test_body_up_to_the_limit(server):

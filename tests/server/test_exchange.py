@@ -1,20 +1,11 @@
 import json
 import re
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
 from tests.e2e.servers import Connection, Server
 from tests.serving import start, wait_told
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with start() as server:
-        yield server
-        server.stop()
-        assert "Traceback" not in server.stderr
 
 
 def test_requests_are_logged(server):
