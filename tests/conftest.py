@@ -3,11 +3,15 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import django
 import pytest
 
 from tests.virtual_time import VirtualTimeLoop
+
+if TYPE_CHECKING:
+    from tests.daemon import Daemon
 
 E2E = Path(__file__).parent / "e2e"
 
@@ -52,3 +56,21 @@ def database(_tables: None) -> Iterator[None]:
 
     yield
     call_command("flush", verbosity=0, interactive=False)
+
+
+@pytest.fixture
+def process() -> Iterator[pytest.MonkeyPatch]:
+    """This process begins anew, as far as sends are concerned."""
+    from tests.daemon import new_process
+
+    with new_process() as process:
+        yield process
+
+
+@pytest.fixture
+def remote_daemon(process: pytest.MonkeyPatch) -> "Iterator[Daemon]":
+    """A server that the sends of this process reach over HTTP."""
+    from tests.daemon import start_daemon_by
+
+    with start_daemon_by("over HTTP") as daemon:
+        yield daemon

@@ -176,6 +176,9 @@ def unreachable() -> Any:
     return override_settings(PUSH_SERVER={"publisher_host": host})
 
 
+each_twin = pytest.mark.parametrize("asynchronous", [False, True])
+
+
 def send(channel_id: Any, data: Any, asynchronous: bool, **options: Any) -> Sent | None:
     """Send an update by `send_update`, or by its twin in a loop of its own."""
     if asynchronous:

@@ -24,6 +24,8 @@ from pushserver.exceptions import NobodyListens, StoreUnavailable
 from pushserver.publisher import publisher_loop
 from pushserver.stores.memory import MemoryStore
 
+pytestmark = pytest.mark.usefixtures("process")
+
 DAEMON = {"publisher_host": {"location": "127.0.0.1:8001"}}
 
 
@@ -34,14 +36,6 @@ class SharedStore(MemoryStore):
 
 
 SHARED = {"store": {"type": f"{__name__}.SharedStore"}}
-
-
-@pytest.fixture(autouse=True)
-def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As far as sends are concerned this process begins with each test."""
-    monkeypatch.setattr(reach, "_process", reach._Process())
-    monkeypatch.setattr(sys, "argv", ["manage.py"])
-    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
 
 
 # Which way

@@ -23,17 +23,12 @@ from tests.daemon import (
     ROADS,
     Daemon,
     connected,
-    new_process,
     start_daemon,
     start_daemon_by,
     unreachable,
 )
 
-
-@pytest.fixture(autouse=True)
-def process() -> Iterator[pytest.MonkeyPatch]:
-    with new_process() as process:
-        yield process
+pytestmark = pytest.mark.usefixtures("process")
 
 
 def sync_view(request: HttpRequest) -> JsonResponse:
@@ -95,12 +90,6 @@ def site(request: pytest.FixtureRequest) -> Iterator[Daemon]:
 @pytest.fixture(params=ROADS)
 def either_daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
     with start_daemon_by(request.param) as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def remote_daemon() -> Iterator[Daemon]:
-    with start_daemon_by("over HTTP") as daemon:
         yield daemon
 
 

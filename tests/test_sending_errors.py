@@ -32,18 +32,13 @@ from tests.daemon import (
     ROADS,
     Daemon,
     connected,
-    new_process,
+    each_twin,
     send,
     start_daemon,
-    start_daemon_by,
     unreachable,
 )
 
-
-@pytest.fixture(autouse=True)
-def process() -> Iterator[pytest.MonkeyPatch]:
-    with new_process() as process:
-        yield process
+pytestmark = pytest.mark.usefixtures("process")
 
 
 @pytest.fixture(params=ROADS)
@@ -55,15 +50,6 @@ def road(request: pytest.FixtureRequest) -> Iterator[None]:
     else:
         reach.serve_here()
         yield
-
-
-@pytest.fixture
-def remote_daemon() -> Iterator[Daemon]:
-    with start_daemon_by("over HTTP") as daemon:
-        yield daemon
-
-
-each_twin = pytest.mark.parametrize("asynchronous", [False, True])
 
 
 circle: list[Any] = []

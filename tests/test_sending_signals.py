@@ -16,29 +16,9 @@ from pushserver.messages import Message
 from pushserver.sending import asend_update, channel_info, send_message
 from pushserver.signals import post_send_update, pre_send_update
 from pushserver.stores.memory import MemoryStore
-from tests.daemon import (
-    Daemon,
-    connected,
-    new_process,
-    send,
-    start_daemon_by,
-    unreachable,
-)
+from tests.daemon import Daemon, connected, each_twin, send, unreachable
 
-
-@pytest.fixture(autouse=True)
-def process() -> Iterator[pytest.MonkeyPatch]:
-    with new_process() as process:
-        yield process
-
-
-@pytest.fixture
-def remote_daemon() -> Iterator[Daemon]:
-    with start_daemon_by("over HTTP") as daemon:
-        yield daemon
-
-
-each_twin = pytest.mark.parametrize("asynchronous", [False, True])
+pytestmark = pytest.mark.usefixtures("process")
 
 
 class Ears:

@@ -15,11 +15,12 @@ from pushserver import (
     send_message,
     send_update,
 )
-from tests.daemon import new_process
 from tests.e2e.servers import Server, start_runpushserver
 from tests.ids import ANY_CHARACTERS
 from tests.projects import SITE, build
 from tests.settings import SECRET_KEY
+
+pytestmark = pytest.mark.usefixtures("process")
 
 LIMIT = 1000
 
@@ -33,12 +34,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     )
     with start_runpushserver(project, settings=SITE) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def process() -> Iterator[None]:
-    with new_process():
-        yield
 
 
 def daemon_at(server: Server, **options: Any) -> Any:
