@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,7 +46,7 @@ def start_command(
     return server.wait_listening()
 
 
-STARTS = {
+STARTS: dict[str, tuple[Callable[..., Server], list[str]]] = {
     "daphne": (start_daphne, ["-v", "0"]),
     OWN: (start_command, ["--noreload", "--allrequests"]),
     "uvicorn": (start_uvicorn, ["--no-access-log", "--log-level", "error"]),

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, TypeVar
@@ -192,37 +193,28 @@ def environment(cwd: Path, extra: Mapping[str, str]) -> dict[str, str]:
     return {**own, **extra}
 
 
-def start_runpushserver(
+def _start_command(
+    command: str,
     project: Path,
     *arguments: str,
     settings: str,
     port: int | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Server:
-    """Start ``manage.py runpushserver <port> --noreload <arguments>``.
+    """Start ``manage.py <command> <port> --noreload <arguments>``.
 
     It listens and has said what it serves.
     """
     port = port or free_port()
-    argv = ["runpushserver", str(port), "--noreload", *arguments]
+    argv = [command, str(port), "--noreload", *arguments]
     server = management(project, argv, settings=settings, port=port, env=env)
     server.wait_listening()
     wait_until(lambda: "Quit the server" in server.stdout)
     return server
 
 
-def start_runserver(
-    project: Path,
-    *arguments: str,
-    settings: str,
-    port: int | None = None,
-    env: Mapping[str, str] | None = None,
-) -> Server:
-    """Start ``manage.py runserver <port> --noreload <arguments>``."""
-    port = port or free_port()
-    argv = ["runserver", str(port), "--noreload", *arguments]
-    server = management(project, argv, settings=settings, port=port, env=env)
-    return server.wait_listening()
+start_runpushserver = partial(_start_command, "runpushserver")
+start_runserver = partial(_start_command, "runserver")
 
 
 def management(
@@ -240,47 +232,24 @@ def management(
     return Server(command, cwd=project, port=port, host=host, env=extra)
 
 
-def start_daphne(
+def _start_server(
+    command: Sequence[str],
     project: Path,
     application: str,
     *arguments: str,
     port: int | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Server:
-    """Start ``daphne -p <port> <application>``."""
+    """Start ``python -m <command> --port <port> <arguments> <application>``."""
     port = port or free_port()
-    command = [sys.executable, "-m", "daphne", "-p", str(port), *arguments]
-    server = Server([*command, application], cwd=project, port=port, env=env)
+    argv = [sys.executable, "-m", *command, "--port", str(port), *arguments]
+    server = Server([*argv, application], cwd=project, port=port, env=env)
     return server.wait_listening()
 
 
-def start_uvicorn(
-    project: Path,
-    application: str,
-    *arguments: str,
-    port: int | None = None,
-    env: Mapping[str, str] | None = None,
-) -> Server:
-    """Start ``uvicorn --port <port> <application>``."""
-    port = port or free_port()
-    command = [sys.executable, "-m", "uvicorn", "--port", str(port), *arguments]
-    server = Server([*command, application], cwd=project, port=port, env=env)
-    return server.wait_listening()
-
-
-def start_granian(
-    project: Path,
-    application: str,
-    *arguments: str,
-    port: int | None = None,
-    env: Mapping[str, str] | None = None,
-) -> Server:
-    """Start ``granian --interface asgi --port <port> <application>``."""
-    port = port or free_port()
-    command = [sys.executable, "-m", "granian", "--interface", "asgi"]
-    command += ["--port", str(port), *arguments]
-    server = Server([*command, application], cwd=project, port=port, env=env)
-    return server.wait_listening()
+start_daphne = partial(_start_server, ["daphne"])
+start_uvicorn = partial(_start_server, ["uvicorn"])
+start_granian = partial(_start_server, ["granian", "--interface", "asgi"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
