@@ -50,24 +50,6 @@
  */
 
 /**
- * A POST of the channels. As text/plain, which is what fetch calls a string, it needs
- * no CORS preflight.
- * @param {AttemptOptions} options
- * @param {AbortSignal} signal
- * @param {Record<string, string>} headers
- */
-export function post({ url, channels, credentials, environment }, signal, headers) {
-  return environment.fetch(url, {
-    method: "POST",
-    body: JSON.stringify(channels),
-    headers,
-    credentials,
-    cache: "no-store",
-    signal,
-  });
-}
-
-/**
  * @param {string} text
  * @returns {Entry[] | null} null when it is no array of entries
  */

@@ -1,6 +1,6 @@
-import { createAlarm, parseEntries, post } from "./attempt.js";
-import { HELD_AFTER, INTERVAL, POLL_DEADLINE, parseRetryAfter } from "./delays.js";
-import { RETRY_AFTER } from "./protocol.js";
+import { parseEntries } from "./attempt.js";
+import { HELD_AFTER, INTERVAL, POLL_DEADLINE } from "./delays.js";
+import { sendRequest } from "./request.js";
 
 /**
  * One long poll for all channels: what waits, or what comes within the time that the
@@ -8,66 +8,31 @@ import { RETRY_AFTER } from "./protocol.js";
  * @type {import("./attempt.js").Transport}
  */
 export function pollAttempt(options) {
-  const { environment, onOpen, onEntries, onEnd } = options;
-  const controller = new environment.AbortController();
-  const held = createAlarm(environment);
-  const deadline = createAlarm(environment);
+  const { environment, onOpen, onEntries } = options;
   const started = environment.now();
-  let over = false;
-  held.set(HELD_AFTER, () => onOpen(null));
-  deadline.set(POLL_DEADLINE, () => {
-    finish({ kind: "silent" });
-    controller.abort();
+  const request = sendRequest(options, {}, read);
+  const { alarm, isOver, refused, finish } = request;
+  alarm.set(HELD_AFTER, () => {
+    alarm.set(POLL_DEADLINE - HELD_AFTER, () => finish({ kind: "silent" }));
+    onOpen(null);
   });
-  void run();
+  return request;
 
-  return {
-    send: () => false,
-    close() {
-      settle();
-      controller.abort();
-    },
-  };
-
-  async function run() {
-    try {
-      const response = await post(options, controller.signal, {});
-      const text = await response.text();
-      if (!over) answered(response, text);
-    } catch {
-      finish({ kind: "failed", status: null, retryAfter: 0 });
-    }
-  }
-
-  /**
-   * @param {import("./environment.js").ResponseLike} response
-   * @param {string} text
-   */
-  function answered({ status, headers }, text) {
+  /** @param {import("./environment.js").ResponseLike} response */
+  async function read(response) {
+    const { status } = response;
+    const text = await response.text();
+    if (isOver()) return;
     const entries = status === 200 ? parseEntries(text) : null;
-    const now = environment.now();
     if (entries === null) {
-      const retryAfter = parseRetryAfter(headers.get(RETRY_AFTER), now);
-      finish({ kind: "failed", status, retryAfter });
+      refused(response);
       return;
     }
+    const elapsed = environment.now() - started;
     onOpen(status);
-    if (!over) onEntries(entries);
+    if (!isOver()) onEntries(entries);
     // What is answered at once and empty was not held: a loop would have no brake.
-    const wasHeld = entries.length > 0 || now - started >= HELD_AFTER;
+    const wasHeld = entries.length > 0 || elapsed >= HELD_AFTER;
     finish({ kind: "served", pause: wasHeld ? 0 : INTERVAL });
-  }
-
-  /** @param {import("./attempt.js").End} end */
-  function finish(end) {
-    if (over) return;
-    settle();
-    onEnd(end);
-  }
-
-  function settle() {
-    over = true;
-    held.clear();
-    deadline.clear();
   }
 }

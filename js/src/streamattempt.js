@@ -1,7 +1,7 @@
-import { createAlarm, parseEntries, post } from "./attempt.js";
-import { FIRST_BYTE, RETRY_BASE, SILENCE, parseRetryAfter } from "./delays.js";
+import { parseEntries } from "./attempt.js";
+import { FIRST_BYTE, RETRY_BASE, SILENCE } from "./delays.js";
 import { createEventParser } from "./eventparser.js";
-import { RETRY_AFTER } from "./protocol.js";
+import { sendRequest } from "./request.js";
 
 /**
  * An event stream read with fetch, which unlike EventSource can POST the channels and
@@ -9,38 +9,29 @@ import { RETRY_AFTER } from "./protocol.js";
  * @type {import("./attempt.js").Transport}
  */
 export function streamAttempt(options) {
-  const { environment, onOpen, onEntries, onEnd } = options;
-  const controller = new environment.AbortController();
-  const silence = createAlarm(environment);
-  let over = false;
-  silence.set(FIRST_BYTE, () => abandon({ kind: "unfit" }));
-  void run();
+  const { environment, onOpen, onEntries } = options;
+  const request = sendRequest(options, { Accept: "text/event-stream" }, read);
+  const { alarm, isOver, refused, finish } = request;
+  alarm.set(FIRST_BYTE, () => finish({ kind: "unfit" }));
+  return request;
 
-  return {
-    send: () => false,
-    close() {
-      settle();
-      controller.abort();
-    },
-  };
-
-  async function run() {
-    try {
-      const headers = { Accept: "text/event-stream" };
-      const response = await post(options, controller.signal, headers);
-      const type = response.headers.get("Content-Type") ?? "";
-      if (response.status === 200 && /^text\/event-stream\b/i.test(type)) {
-        await read(response);
-      } else {
-        refused(response);
-      }
-    } catch {
-      finish({ kind: "failed", status: null, retryAfter: 0 });
+  /** @param {import("./environment.js").ResponseLike} response */
+  async function read(response) {
+    const { status, headers } = response;
+    const type = headers.get("Content-Type") ?? "";
+    if (status === 200 && /^text\/event-stream\b/i.test(type)) {
+      await follow(response);
+    } else if (status === 200 || status === 406) {
+      // 406: offered here is something else. A 200 of another type is no refusal of
+      // the server's, but somebody's page in its place; the poll will tell.
+      finish({ kind: "unfit" });
+    } else {
+      refused(response);
     }
   }
 
   /** @param {import("./environment.js").ResponseLike} response */
-  async function read({ status, body }) {
+  async function follow({ status, body }) {
     if (!body) {
       finish({ kind: "unfit" }); // a browser whose fetch cannot stream
       return;
@@ -50,42 +41,15 @@ export function streamAttempt(options) {
     const parser = createEventParser();
     for (;;) {
       const { done, value } = await reader.read();
-      if (over) return;
+      if (isOver()) return;
       if (done) break;
-      silence.set(SILENCE, () => abandon({ kind: "silent" }));
+      alarm.set(SILENCE, () => finish({ kind: "silent" }));
       onOpen(status);
       for (const data of parser.push(decoder.decode(value, { stream: true }))) {
-        if (over) return;
+        if (isOver()) return;
         onEntries(parseEntries(data) ?? []);
       }
     }
     finish({ kind: "served", pause: RETRY_BASE * environment.random() });
-  }
-
-  /** @param {import("./environment.js").ResponseLike} response */
-  function refused({ status, headers }) {
-    const retryAfter = parseRetryAfter(headers.get(RETRY_AFTER), environment.now());
-    // 406: offered here is something else. A 200 of another type is no refusal of
-    // the server's, but somebody's page in its place; the poll will tell.
-    const unfit = status === 406 || status === 200;
-    abandon(unfit ? { kind: "unfit" } : { kind: "failed", status, retryAfter });
-  }
-
-  /** @param {import("./attempt.js").End} end */
-  function abandon(end) {
-    finish(end);
-    controller.abort();
-  }
-
-  /** @param {import("./attempt.js").End} end */
-  function finish(end) {
-    if (over) return;
-    settle();
-    onEnd(end);
-  }
-
-  function settle() {
-    over = true;
-    silence.clear();
   }
 }
