@@ -59,6 +59,17 @@ def database(_tables: None) -> Iterator[None]:
 
 
 @pytest.fixture
+def login(database: None) -> str:
+    """The Cookie header of a user called ada."""
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    client = Client()
+    client.force_login(User.objects.create_user("ada"))
+    return f"sessionid={client.cookies['sessionid'].value}"
+
+
+@pytest.fixture
 def process() -> Iterator[pytest.MonkeyPatch]:
     """This process begins anew, as far as sends are concerned."""
     from tests.daemon import new_process

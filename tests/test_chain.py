@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, markcoroutinefunction, sync_to_async
-from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.core.exceptions import BadRequest, PermissionDenied
@@ -23,7 +22,7 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.http.response import HttpResponseBase
-from django.test import Client, RequestFactory, override_settings
+from django.test import RequestFactory, override_settings
 from django.urls import get_script_prefix, get_urlconf, set_urlconf
 from django.utils import timezone, translation
 
@@ -289,14 +288,6 @@ class Closes(Step):
 
 
 urlpatterns: list[Any] = []
-
-
-@pytest.fixture
-def login(database: None) -> str:
-    """The Cookie header of a user called ada."""
-    client = Client()
-    client.force_login(User.objects.create_user("ada"))
-    return f"sessionid={client.cookies['sessionid'].value}"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from django.core.signals import request_finished
 from django.db import connection, connections, transaction
 from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.test import Client, RequestFactory, TestCase, override_settings
+from django.test import RequestFactory, TestCase, override_settings
 from django.urls import get_script_prefix
 
 from pushserver import requests
@@ -54,14 +54,6 @@ def connect() -> Iterator[Connect]:
     yield connect
     for signal, receiver, sender in connected:
         signal.disconnect(receiver, sender=sender)
-
-
-@pytest.fixture
-def login(database: None) -> str:
-    """The Cookie header of a user called ada."""
-    client = Client()
-    client.force_login(User.objects.create_user("ada"))
-    return f"sessionid={client.cookies['sessionid'].value}"
 
 
 @pytest.fixture
