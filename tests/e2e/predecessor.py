@@ -14,9 +14,6 @@ from tests.readme import files
 
 USER, PASSWORD = "alice", "correct horse"
 
-SETTINGS = r"""
-INSTALLED_APPS += ["pushserver", "pages"]
-
 PUSH_SERVER = {
     "port": 8001,
     "address": "127.0.0.1",
@@ -42,6 +39,10 @@ PUSH_SERVER = {
         {"type": "publisher", "url": r"/send-update/([^/]+)"},
     ),
 }
+
+SETTINGS = f"""
+INSTALLED_APPS += ["pushserver", "pages"]
+PUSH_SERVER = {PUSH_SERVER!r}
 PUSH_SERVER_IGNORE_ERRORS = False
 """
 
