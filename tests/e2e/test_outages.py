@@ -32,6 +32,8 @@ HEALED = 5.0  # seconds after Redis has come back
 LONGEST_RETRY = 3.0  # what Retry-After says at most
 STANDSTILL = 10.0
 
+Outage = Callable[[RedisServer, "Site"], Awaitable[None]]
+
 
 async def killed(redis: RedisServer, here: "Site") -> None:
     redis.kill()
@@ -164,6 +166,17 @@ def ended(log: str) -> Counter[str]:
     return Counter(re.findall(r"WARNING \S+ (.*) is back", log))
 
 
+async def survive(
+    folder: Path, layer: str, outage: Outage, *options: str, gaps: int = 0
+) -> str:
+    """Let it happen to a Redis with these options; return the server's log."""
+    with RedisServer(*options) as redis:
+        async with site(folder, redis, layer) as here:
+            await run(redis, here, outage)
+            check(here, gaps=gaps)
+            return here.server.stderr
+
+
 @asynccontextmanager
 async def site(folder: Path, redis: RedisServer, layer: str) -> AsyncIterator[Site]:
     env = {
@@ -184,11 +197,7 @@ async def site(folder: Path, redis: RedisServer, layer: str) -> AsyncIterator[Si
         yield Site(server, senders, log)
 
 
-async def run(
-    redis: RedisServer,
-    here: Site,
-    outage: Callable[[RedisServer, Site], Awaitable[None]],
-) -> None:
+async def run(redis: RedisServer, here: Site, outage: Outage) -> None:
     """Publish and read before, during and after the outage."""
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         await here.send("view", "quiet", 0)
@@ -234,36 +243,24 @@ def check(here: Site, *, gaps: int) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 async def test_redis_is_killed_and_comes_back_with_what_it_had(tmp_path, layer):
     """No message that was accepted is lost or doubled; polls and sends do not hang."""
-    with RedisServer(*PERSISTENTLY) as redis:
-        async with site(tmp_path, redis, layer) as here:
-            await run(redis, here, killed)
-            check(here, gaps=0)
-            assert here.server.stderr.count("The store 'default' is down") == 1
+    log = await survive(tmp_path, layer, killed, *PERSISTENTLY)
+    assert log.count("The store 'default' is down") == 1
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 async def test_redis_is_killed_and_comes_back_empty(tmp_path, layer):
     """Readers are told, once, and go on with what is published next."""
-    with RedisServer() as redis:
-        async with site(tmp_path, redis, layer) as here:
-            await run(redis, here, killed_for_good)
-            check(here, gaps=1)
+    await survive(tmp_path, layer, killed_for_good, gaps=1)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 async def test_redis_stands_still(tmp_path, layer):
     """What it does not answer in time is told so, and nothing waits any longer."""
-    with RedisServer() as redis:
-        async with site(tmp_path, redis, layer) as here:
-            await run(redis, here, paused)
-            check(here, gaps=0)
-            assert here.server.stderr.count("The store 'default' is down") == 1
+    log = await survive(tmp_path, layer, paused)
+    assert log.count("The store 'default' is down") == 1
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 async def test_redis_hangs_up(tmp_path, layer):
     """Connections that are cut are opened again; what was accepted arrives once."""
-    with RedisServer() as redis:
-        async with site(tmp_path, redis, layer) as here:
-            await run(redis, here, cut)
-            check(here, gaps=0)
+    await survive(tmp_path, layer, cut)
