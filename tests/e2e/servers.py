@@ -106,8 +106,13 @@ class Server:
         return f"stdout:\n{self.stdout}\nstderr:\n{self.stderr}"
 
     def wait_listening(self, deadline: float = DEADLINE) -> Self:
-        """Return once its port accepts connections."""
-        wait_until(self._listens, deadline=deadline, what=f"listening at {self.url}")
+        """Return once its port accepts connections. Who fails to is ended."""
+        what = f"listening at {self.url}"
+        try:
+            wait_until(self._listens, deadline=deadline, what=what)
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
         return self
 
     def _listens(self) -> bool:
