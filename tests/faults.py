@@ -49,10 +49,19 @@ class DelayingLayer(InMemoryChannelLayer):
 
     delay = 3.0
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Tasks from the beginning on: a loop that ends waits for those only.
+        self._under_way: set[asyncio.Task[None]] = set()
+
     async def group_send(self, group: str, message: Wakeup) -> None:
-        send = super().group_send
-        loop = asyncio.get_running_loop()
-        loop.call_later(self.delay, lambda: loop.create_task(send(group, message)))
+        task = asyncio.create_task(self._send_late(self.delay, group, message))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _send_late(self, delay: float, group: str, message: Wakeup) -> None:
+        await asyncio.sleep(delay)
+        await super().group_send(group, message)
 
 
 class ChaoticLayer(DelayingLayer):
