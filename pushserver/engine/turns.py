@@ -29,20 +29,27 @@ class Turns:
         self._spawn = spawn
         self._waiting: deque[tuple[float, Callable[[], None]]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
 
     def add(self, call: Callable[[], None]) -> None:
         """Have it called soon, in a task that belongs to nobody's request."""
         self._waiting.append((self._loop.time(), call))
         if self._task is None or self._task.done():
             self._task = self._spawn(self._take())
+        elif self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
     async def _take(self) -> None:
-        while self._waiting:
-            overdue = self._loop.time() - _LONGEST
-            self._call_next()
-            while self._waiting and self._waiting[0][0] <= overdue:
+        # One task for all: a new one for each fan-out takes 5 us of a publish.
+        while True:
+            while self._waiting:
+                overdue = self._loop.time() - _LONGEST
                 self._call_next()
-            await asyncio.sleep(0)
+                while self._waiting and self._waiting[0][0] <= overdue:
+                    self._call_next()
+                await asyncio.sleep(0)
+            self._idle = self._loop.create_future()
+            await self._idle
 
     def _call_next(self) -> None:
         _, call = self._waiting.popleft()
