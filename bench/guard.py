@@ -54,9 +54,9 @@ class Guard:
 
 
 GUARDS = {
-    "poll": Guard(recorded=1.4),
+    "poll": Guard(recorded=1.25),
     "stream": Guard(recorded=1.2, transport="stream"),
-    "runpushserver": Guard(recorded=0.6, server="runpushserver", bare="daphne"),
+    "runpushserver": Guard(recorded=0.55, server="runpushserver", bare="daphne"),
 }
 
 
