@@ -225,7 +225,7 @@ class Server(DaphneServer):
         # In two steps: asyncio's server forgets a connection that it has accepted in
         # this turn when it closes before the next one.
         loop.remove_reader(self.listener)
-        loop.call_soon(self._accepting.close)
+        loop.call_soon(self._listen_no_more)
         self._out_of_time = loop.call_later(self.drain_timeout, self._cut_off)
         self.on_drain()
         for connection in tuple(self._open):
@@ -235,7 +235,11 @@ class Server(DaphneServer):
                 connection.sendCloseFrame(code=1001)  # going away
             elif connection.state == connection.STATE_CONNECTING:
                 connection.serverReject()
-        self._stop_when_empty()
+
+    def _listen_no_more(self) -> None:
+        self._accepting.close()
+        # After who was accepted in this turn is known.
+        loop.call_soon(self._stop_when_empty)
 
     def _stop_when_empty(self) -> None:
         if self.draining and not self._open and not self._running:
