@@ -158,9 +158,8 @@ async def info_with(key: Key, published: Published) -> ChannelInfo:
 
     Raises StoreUnavailable where the store has to be asked, and does not answer.
     """
-    if published.head is None:
-        return await info(key)
-    return _info(key, published.head, published.held, published.elsewhere)
+    head = published.head or await _head_of(key)
+    return _info(key, head, published.held, published.elsewhere)
 
 
 def _info(key: Key, head: Head, held: int, elsewhere: int) -> ChannelInfo:

@@ -672,6 +672,22 @@ async def test_a_message_that_was_stored_is_no_error(serve: Serve) -> None:
     assert answer["etag"]
 
 
+class SilentStore(MemoryStore):
+    """A store that does not say by itself where a channel stands."""
+
+    append_and_head = Store.append_and_head
+
+
+async def test_who_was_held_is_counted_whatever_the_store_tells(serve: Serve) -> None:
+    """As they were when it was published: by the time of the report they have it."""
+    client = serve(store={"type": f"{HERE}.SilentStore"})
+    waiting = await hold(client)
+    answer = await publish(client)
+    assert "active subscribers: 1\n" in answer.text
+    assert "queued messages: 1\n" in answer.text
+    assert (await waiting.answered()).body == b"news"
+
+
 @pytest.mark.parametrize("debug", [True, False])
 @pytest.mark.parametrize(("method", "path"), ALL)
 async def test_a_bug_is_a_plain_500(
