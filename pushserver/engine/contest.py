@@ -1,6 +1,6 @@
 """Which of several held readers of a channel may stay, across processes.
 
-Within a process ``concurrency`` is decided at once, by `subscriptions`. Here is what
+Within a process ``concurrency`` is decided at once, by `subscription`. Here is what
 other processes hold, within about a second and by the store alone: no wake-up has to
 arrive, and no clocks have to agree. Each reader that is parked leaves a claim, a
 message in a channel beside its own, so the store says who came first.
@@ -119,5 +119,6 @@ def _beside(channel_id: str) -> str:
 
 
 def _lose(membership: Membership, waiter: Waiter) -> None:
-    membership.waiters.discard(waiter)
-    waiter.end(Ending.CONFLICT)
+    if waiter in membership.waiters:  # else it has gone while the store was asked
+        membership.waiters.discard(waiter)
+        waiter.end(Ending.CONFLICT)

@@ -2,10 +2,16 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from pushserver.engine.contest import _beside
+from pushserver.engine.following import Following
+from pushserver.engine.waiters import Ending, Outcome
+from pushserver.stores import get_store
 from tests.e2e.servers import wait_until
+from tests.readers import serving
 from tests.redis_server import RedisServer
 from tests.sharing import PUBSUB, Process, processes, settings
 
@@ -99,3 +105,40 @@ def test_broadcast_readers_of_all_processes_stay(both) -> None:
         ["hello"],
         ["hello"],
     ]
+
+
+class Stream(Following):
+    """A reader that goes on, and ignores what it is told meanwhile."""
+
+    def hear(self, outcome: Outcome | None) -> None:
+        pass
+
+
+async def test_a_stream_that_goes_while_claims_are_compared_harms_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its claim was asked about already, and it is told nothing any more."""
+    async with serving(store={"type": "tests.engine.test_upkeep.Shared"}) as running:
+        leaving, staying = (
+            Stream(running, ("default", name), None, concurrency="last")
+            for name in "ab"
+        )
+        store = get_store()
+        heads = store.heads
+
+        async def going(channel_ids: Any) -> Any:
+            if channel_ids[0].startswith("\0") and leaving.waiter is not None:
+                leaving.__exit__()  # while the store is asked
+                monkeypatch.undo()
+            return await heads(channel_ids)
+
+        leaving.__enter__()
+        with staying:
+            await leaving.next()
+            await staying.next()
+            for name in "ab":  # a newcomer of another process on each
+                await store.append(_beside(name), body=b"other")
+            monkeypatch.setattr(store, "heads", going)
+            await running.contest.settle()
+            assert staying.waiter is not None
+            assert staying.waiter.outcome is Ending.CONFLICT
