@@ -122,9 +122,11 @@ class Poll:
                 if self._waiting >= self._limit:
                     break
         down: set[str] = set()
-        while later and self._waiting < self._limit:
+        while later:  # one lot at least: they are further behind than what fills it
             now, later = later[:AT_ONCE], later[AT_ONCE:]
             await asyncio.gather(*(self._ask(reader, down) for reader in now))
+            if self._waiting >= self._limit:
+                break
         if self._waiting >= self._limit:
             self.news.end(Ending.DEADLINE)
         elif self._refused:

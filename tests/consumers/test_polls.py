@@ -165,6 +165,18 @@ async def test_a_flooded_channel_keeps_no_other_waiting():
         assert {"aa", "b0", "b1"} <= {*heard}
 
 
+async def test_a_flooded_channel_keeps_none_waiting_that_has_to_be_read():
+    """Its tail is not known here, and would not be, if nobody asked for it."""
+    async with serving() as running:
+        far, near = [(await publish("x", key=("default", each))).id for each in "ab"]
+        with await begun(running, wanted("b", near)):
+            pass  # the tail of b is known from here on, that of a is not
+        await say("a0", "b" * 50)
+        channels = wanted("a", far), wanted("b", near)
+        with await begun(running, *channels, limit=50) as poll:
+            assert texts(await answered(poll))[0] == "a0"
+
+
 async def test_a_shutdown_ends_the_moment():
     """What was heard of until then is told."""
     async with serving() as running:
