@@ -63,6 +63,32 @@ for (const [name, transport] of Object.entries({
   }
 }
 
+for (const transport of [pollAttempt, streamAttempt]) {
+  test(`${transport.name}: a fetch that throws ends it, once it is known`, async () => {
+    const scene = createScene();
+    const environment = {
+      ...scene.openUpdates().environment,
+      fetch() {
+        throw new TypeError("somebody's wrapper");
+      },
+    };
+    /** @type {string[]} */
+    const calls = [];
+    transport({
+      url: "https://page.example/updates",
+      channels: { channels: { a: {} } },
+      credentials: "same-origin",
+      environment,
+      onOpen: () => calls.push("onOpen"),
+      onEntries: () => calls.push("onEntries"),
+      onEnd: ({ kind }) => calls.push(kind),
+    });
+    assert.equal(calls.length, 0, "nothing comes before the attempt is known");
+    await scene.pass(60_000);
+    assert.deepEqual(calls, ["failed"]);
+  });
+}
+
 test("what is no array of objects is no answer", () => {
   for (const text of ["", "<p>", "{}", "[1]", "[null]", "7"]) {
     assert.equal(parseEntries(text), null, text);
