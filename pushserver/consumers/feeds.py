@@ -121,6 +121,7 @@ class Feed:
     def __exit__(self, *exc_info: object) -> None:
         for head in list(self.readers):
             self.close(head)
+        self.let_go()
 
     @property
     def waiting(self) -> bool:
@@ -128,7 +129,7 @@ class Feed:
         return bool(self._behind or self._notes) and not self.draining
 
     def let_go(self) -> None:
-        """Call nobody when there is news."""
+        """Call nobody: a stream and its feed would be a circle for the collector."""
         self.on_news: Callable[[Reader, Outcome | None], None] = _nothing
         self.on_level: Callable[[Reader], None] = _nothing
 

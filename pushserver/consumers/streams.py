@@ -55,8 +55,6 @@ class Stream:
         self._due: deadlines.Due = {}
         feed.on_news = self._hear
         feed.on_level = self._gather
-        writer.on_wait = self._start_worker
-        writer.on_end = self._lose
 
     async def run(
         self,
@@ -72,6 +70,8 @@ class Stream:
         """
         seconds = deadlines.spread(self._location.max_stream_seconds)
         self._started = True
+        self._writer.on_wait = self._start_worker
+        self._writer.on_end = self._lose
         if self._heartbeat is not None:
             self._beat_later()
         try:
@@ -82,10 +82,10 @@ class Stream:
             self._ended = True
             self._writer.close()
             self._due.pop(self._beat, None)
-            await self._say_goodbye()
-            # Of us, or the collector would have to find all that the connection was.
-            self._feed.let_go()
-            self._writer.let_go()
+            try:
+                await self._say_goodbye()
+            finally:
+                self._writer.let_go()
         # An OSError says, as ASGI has it, that the client is gone.
         if self._error is not None and not isinstance(self._error, OSError):
             raise self._error

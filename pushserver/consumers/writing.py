@@ -17,7 +17,7 @@ from pushserver.consumers.endpoints import Scope, Send
 __all__ = ["DRAIN", "Writer", "write_to_all"]
 
 DRAIN = "pushserver.drain"
-"""The ASGI extension by which `server` offers to wait for a client."""
+"""The ASGI extension by which `runpushserver` offers to wait for a client."""
 
 
 _SENT = object()
@@ -60,7 +60,7 @@ class Writer:
         self.ready = None
 
     def let_go(self) -> None:
-        """Call nobody."""
+        """Call nobody: a stream and its writer would be a circle for the collector."""
         self.on_wait: Callable[[], None] = _nothing
         self.on_end: Callable[[Exception | None], None] = _nothing
 
