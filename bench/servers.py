@@ -85,10 +85,11 @@ class Candidate:
 @contextlib.contextmanager
 def running(candidate: Candidate) -> Iterator[Target]:
     """Start the candidate's server; it ends with the block, or with this process."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        # By itself that would leave the servers behind, which are in other sessions.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with contextlib.ExitStack() as stack:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            # By itself that would leave the servers behind: they are in other sessions.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+            stack.callback(signal.signal, signal.SIGTERM, signal.SIG_DFL)
         if candidate.server == NCHAN:
             folder = Path(stack.enter_context(TemporaryDirectory()))
             server = stack.enter_context(start_nchan(folder))

@@ -107,11 +107,16 @@ class Server:
 
     def wait_listening(self, deadline: float = DEADLINE) -> Self:
         """Return once its port accepts connections. Who fails to is ended."""
-        what = f"listening at {self.url}"
+        return self.wait_ready(self._listens, f"listening at {self.url}", deadline)
+
+    def wait_ready(
+        self, ready: Callable[[], T], what: str, deadline: float = DEADLINE
+    ) -> Self:
+        """Return once it is. Who fails to is ended, with all that it has started."""
         try:
-            wait_until(self._listens, deadline=deadline, what=what)
-        except BaseException:
-            self.stop(signal.SIGKILL)
+            wait_until(ready, deadline=deadline, what=what)
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
             raise
         return self
 
@@ -214,8 +219,7 @@ def _start_command(
     argv = [command, str(port), "--noreload", *arguments]
     server = management(project, argv, settings=settings, port=port, env=env)
     server.wait_listening()
-    wait_until(lambda: "Quit the server" in server.stdout)
-    return server
+    return server.wait_ready(lambda: "Quit the server" in server.stdout, "its address")
 
 
 start_runpushserver = partial(_start_command, "runpushserver")
