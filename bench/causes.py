@@ -10,8 +10,8 @@ UNKNOWN = "not looked at yet."
 CAUSES = (
     (
         r"long poll on granian",
-        "ours takes the same microseconds as on uvicorn, where the server itself takes "
-        "more, nearly all of them in the interpreter",
+        "nearly all that ours takes more is running Python, of which the server itself "
+        "and the bare application have little there",
         "granian-poll-1000",
     ),
     (
@@ -39,7 +39,7 @@ CAUSES = (
     ),
     (
         r"memory per held poll on daphne",
-        "four empty queues of asyncio, 3.1 kB, are a quarter of it, which Daphne makes "
+        "four empty queues of asyncio, 3 kB, are a quarter of it, which Daphne makes "
         "for each request; with Twisted's objects the bare application is there, too",
         "daphne-poll-memory",
     ),

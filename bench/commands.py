@@ -22,8 +22,9 @@ __all__ = ["commands", "named"]
 READERS = 4
 PER_SECOND = 20  # messages: far enough apart that each has a wake-up of its own
 SECONDS = 10.0
-# Sent by timers (`upkeep`), however many messages there are.
-TIMED = {"CHANGED", "REPORT"}
+# As many a second, however many messages there are: by timers (`upkeep`), and what a
+# publisher asks ten times a second at most (`counts`).
+TIMED = {"CHANGED", "HEADS", "HELD", "REPORT"}
 COMMAND = re.compile(rb'\] "(\w+)"(?: "([0-9a-f]{40})" )?')
 OURS = {
     getattr(scripts, name).digest: name for name in scripts.__all__ if name.isupper()

@@ -3,7 +3,7 @@
 The theory. A wake-up is a message through the channel layer's group of a channel:
 "X now reaches id Y". It may be lost (capacity, reconnect, expiry), doubled or late,
 so nothing here is ever the truth: a hub only makes readers look sooner than the
-next verification (`subscriptions`). What must hold:
+next verification (`upkeep`). What must hold:
 
 * The hub has a layer instance of its own (`wakeups`).
 * It has one inbox, and joins a group once per live channel, however many wait.

@@ -1,7 +1,7 @@
 """What a connection tells its application: a queue without a limit.
 
 asyncio's own, for whatever kind of queue it may have to be, is made of four deques and
-takes 3.4 kB, more than a quarter of all that a held poll needs.
+takes 3 kB, more than a quarter of all that a held poll needs.
 """
 
 import asyncio
