@@ -155,7 +155,7 @@ async def test_a_flooded_channel_keeps_no_other_waiting():
         for each in ("a", "b"):
             cursors[each] = (await publish("x", key=("default", each))).id
         heard = []
-        for n in range(4):
+        for n in range(12):
             await say("a" * 50, f"b{n}", "a" * 50)
             channels = [wanted(each, cursors[each]) for each in ("a", "b")]
             with await begun(running, *channels, limit=50) as poll:
