@@ -112,7 +112,10 @@ def spread(values: Iterable[float]) -> list[float]:
 
 def burst(target: Target) -> Result:
     with Load(target) as load:
-        return load.burst(readers=1000, messages=4)
+        # More to streams, which take a fifth of the time: else a single walk of the
+        # collector, 15 ms after a thousand readers have come, is a quarter of it all.
+        messages = 4 if target.transport == "poll" else 16
+        return load.burst(readers=1000, messages=messages)
 
 
 def short_burst(target: Target) -> Result:
