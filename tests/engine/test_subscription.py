@@ -864,6 +864,19 @@ async def test_a_store_that_is_down_does_not_hold_up_another(fault):
                 assert await poll == message
 
 
+async def test_a_slow_store_is_not_asked_again_meanwhile():
+    """What it is asked would only become more."""
+    layer = "tests.faults.DroppingLayer"
+    async with (
+        serving(layer, store="RemoteStore") as running,
+        Reader(running).holding(),
+    ):
+        remote().slow_down()
+        before = remote().heads_asked
+        await asyncio.sleep(3 * RESYNC)
+        assert remote().heads_asked == before + 1
+
+
 async def test_a_store_with_a_bug_does_not_end_verification(caplog):
     """It is logged with its traceback, and the next look may succeed."""
     async with serving("tests.faults.DroppingLayer", store="RemoteStore") as running:
