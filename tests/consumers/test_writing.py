@@ -279,3 +279,11 @@ async def test_where_nobody_waits_it_ends_after_so_many_bytes():
     assert told.ends == []
     assert told.write()
     assert told.ends == [None]
+
+
+def test_who_has_let_go_is_told_nothing():
+    """A stream that has ended is not to be kept by what wrote for it."""
+    told = Told(Server(), {"asgi": {"version": "3.0"}}, limit=1)
+    told.writer.let_go()
+    assert told.write()
+    assert told.ends == []
